@@ -1,0 +1,18 @@
+"""Bytes of boxes that are built here (ISO/IEC 14496-12 4.2)."""
+
+from __future__ import annotations
+
+import struct
+
+
+def box(box_type: bytes, *payload: bytes) -> bytes:
+    """A box of ``box_type`` around ``payload``; 64-bit size when it does not fit 32 bits."""
+    size = 8 + sum(map(len, payload))
+    if size <= 0xFFFFFFFF:
+        return b"".join((struct.pack(">I4s", size, box_type), *payload))
+    return b"".join((struct.pack(">I4sQ", 1, box_type, size + 8), *payload))
+
+
+def full_box(box_type: bytes, version: int, flags: int, *payload: bytes) -> bytes:
+    """A full box: ``version`` (8 bits) and ``flags`` (24 bits) before ``payload``."""
+    return box(box_type, struct.pack(">I", version << 24 | flags), *payload)

@@ -1,0 +1,119 @@
+"""One indexed track of one media file: what every format plans from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.codecs.facts import Facts
+from sidecar.storage.source import SourceIdentity
+
+
+class Kind(StrEnum):
+    """The kind of a track; the value is the default trackName and the server manifest's word."""
+
+    AUDIO = "audio"
+    VIDEO = "video"
+    TEXT = "textstream"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Samples:
+    """The samples of a track in decode order, as columns of equal length n (except decode_time).
+
+    Values are as they will be written to CMAF fragments: ``decode_time`` starts at 0 or later and
+    ``composition_offset`` may be negative (trun version 1), so that
+    ``presentation time = decode_time + composition_offset - Track.edit_media_time``.
+
+    - ``decode_time``: int64[n+1], track timescale; the last value is the end of the last sample.
+    - ``composition_offset``: int32[n], or None when all are 0.
+    - ``size``: uint32[n], bytes.
+    - ``offset``: int64[n], byte offset in the file.
+    - ``sync``: bool[n], or None when every sample is a sync sample.
+    - ``fragment_start``: int64[m], index of the first sample of each fragment of the source (the
+      samples of a ``moov`` of a fragmented file count as one fragment), or None for a progressive
+      file.
+    """
+
+    decode_time: NDArray[np.int64]
+    composition_offset: NDArray[np.int32] | None
+    size: NDArray[np.uint32]
+    offset: NDArray[np.int64]
+    sync: NDArray[np.bool_] | None
+    fragment_start: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return int(self.size.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the columns hold, bytes."""
+        columns = (self.decode_time, self.composition_offset, self.size, self.offset, self.sync,
+                   self.fragment_start)  # fmt: skip
+        return sum(column.nbytes for column in columns if column is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Track:
+    """One playable track with its sample index.
+
+    ``timescale``: ticks per second of every time here. ``sample_entry_box``: the one entry of stsd,
+    whole and unchanged. ``edit_media_time``: ticks of leading media that is decoded but not
+    presented (audio priming); written as an edit list into init segments when not 0.
+    ``language``: ISO 639-2/T or BCP 47, None when the media does not say (``und``).
+    ``handler_name``: hdlr name, may be empty.
+    """
+
+    kind: Kind
+    track_id: int
+    timescale: int
+    language: str | None
+    handler_name: str
+    sample_entry_box: bytes
+    facts: Facts
+    edit_media_time: int
+    samples: Samples
+    source: SourceIdentity
+
+    def presentation_time(self) -> NDArray[np.int64]:
+        """int64[n]: presentation time of every sample, track timescale, decode order."""
+        samples = self.samples
+        times = samples.decode_time[:-1]
+        if samples.composition_offset is not None:
+            times = times + samples.composition_offset
+        return times - self.edit_media_time if self.edit_media_time else times
+
+    @property
+    def duration(self) -> Fraction:
+        """From presentation time 0 to the end of the last presented sample, seconds."""
+        samples = self.samples
+        durations = np.diff(samples.decode_time)
+        end = int((self.presentation_time() + durations).max()) if len(samples) else 0
+        return Fraction(end, self.timescale)
+
+    @property
+    def average_bitrate(self) -> int:
+        """Bits per second over all samples, rounded up; at least 1."""
+        samples = self.samples
+        ticks = int(samples.decode_time[-1] - samples.decode_time[0])
+        bits = 8 * int(samples.size.sum(dtype=np.int64))
+        return max(1, -(-bits * self.timescale // max(1, ticks)))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MediaFile:
+    """A media file, indexed: its playable tracks, and what was left out and why."""
+
+    source: SourceIdentity
+    tracks: tuple[Track, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the index holds, bytes."""
+        fixed = 2048
+        return fixed + sum(track.samples.nbytes + fixed for track in self.tracks)

@@ -1,0 +1,67 @@
+"""Plans: the answer to a request as parts of known length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.storage.source import SourceIdentity
+
+
+class CacheClass(IntEnum):
+    """How long a plan may be kept; numbers equal ``origin.v1.CacheClass``."""
+
+    NONE = 0
+    MANIFEST = 1
+    MEDIA = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inline:
+    """Bytes that travel with the plan."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileRanges:
+    """Byte ranges of one local file, in the order of the body.
+
+    ``offset`` and ``length``: int64[n], n >= 1, lengths positive, neighbours merged.
+    """
+
+    source: SourceIdentity
+    offset: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @property
+    def length(self) -> int:
+        return int(self.lengths.sum())
+
+
+Part = Inline | FileRanges
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Plan:
+    """A successful answer: the parts of its body and what HTTP says of it.
+
+    The service adds result, status, validity and entity tag.
+    """
+
+    parts: tuple[Part, ...]
+    content_type: str
+    cache_class: CacheClass
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole body."""
+        return sum(part.length for part in self.parts)

@@ -1,0 +1,37 @@
+"""What the layers above may know of stored content: an identity and a way to read ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIdentity:
+    """A local file at one moment. Equal identities mean unchanged content.
+
+    ``path`` is absolute with symlinks resolved; ``size`` in bytes; ``mtime_ns`` nanoseconds since
+    the Unix epoch.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class Source(Protocol):
+    """An opened piece of content. Reads are synchronous; the service decides in which thread."""
+
+    @property
+    def identity(self) -> SourceIdentity: ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes at ``offset``.
+
+        Raises ``InvalidMedia`` (path, offset) when the content ends before, ``StorageError``
+        when reading fails.
+        """
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,35 @@
+"""The segments of one rendition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SegmentList:
+    """Segments 0 .. n-1 of one rendition; HLS and $Number$ count them from 1.
+
+    - ``first_sample``: int64[n+1]; segment k holds samples first_sample[k] .. first_sample[k+1]-1.
+    - ``start``: int64[n+1], ``timescale``; presentation time of segment k (its earliest, at least
+      0); start[n] is the end of the last. The duration of k is start[k+1] - start[k].
+    """
+
+    timescale: int
+    first_sample: NDArray[np.int64]
+    start: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.first_sample.shape[0]) - 1
+
+    def at_time(self, ticks: int) -> int | None:
+        """Index of the segment that starts exactly at ``ticks``, or None."""
+        index = int(np.searchsorted(self.start[:-1], ticks))
+        return index if index < len(self) and int(self.start[index]) == ticks else None
+
+    def duration(self, index: int) -> Fraction:
+        """Seconds of segment ``index``."""
+        return Fraction(int(self.start[index + 1] - self.start[index]), self.timescale)
