@@ -1,0 +1,91 @@
+"""From the names in a request to files that this location may read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from sidecar.errors import BadRequest, Forbidden, NotFound
+
+MANIFEST_EXTENSIONS = frozenset({".ism"})
+MEDIA_EXTENSIONS = frozenset(
+    {".mp4", ".m4v", ".m4a", ".mov", ".ismv", ".isma", ".ismt", ".cmfv", ".cmfa", ".cmft"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A server manifest or media file inside a document root.
+
+    ``root``: the document root, symlinks resolved. ``path``: the file, symlinks resolved.
+    ``asked``: the file as the request named it, below the root as the request named it: what to
+    look at again to see whether a symlink has been turned elsewhere. ``name``: basename without
+    its extension.
+    """
+
+    root: str
+    path: str
+    asked: str
+    name: str
+    is_manifest: bool
+
+
+def _inside(root: str, path: str) -> bool:
+    return path.startswith(root if root.endswith("/") else root + "/")
+
+
+def resolve(document_root: str, path: str) -> Content:
+    """The content that the request path ``path`` names below ``document_root``.
+
+    Raises ``BadRequest`` for paths that cannot be names of files, ``Forbidden`` when the file lies
+    outside the document root once symlinks are resolved, ``NotFound`` when it does not exist or
+    is of no kind that is served.
+    """
+    if "\0" in path or "\0" in document_root or not path.startswith("/"):
+        raise BadRequest("the path is not valid")
+    if not document_root.startswith("/"):
+        raise BadRequest("the document root is not an absolute path")
+    asked = document_root.rstrip("/") + path
+    pure = PurePosixPath(path)
+    extension = pure.suffix.lower()
+    if extension not in MANIFEST_EXTENSIONS and extension not in MEDIA_EXTENSIONS:
+        raise NotFound(f"files named *{extension} are not served")
+    root = os.path.realpath(document_root)
+    return Content(
+        root=root,
+        path=_real_path(root, asked, "the content"),
+        asked=asked,
+        name=pure.stem,
+        is_manifest=extension in MANIFEST_EXTENSIONS,
+    )
+
+
+def resolve_source(content: Content, src: str) -> str:
+    """The real path of the media file that the server manifest ``content`` calls ``src``.
+
+    ``src`` is relative to the folder of the manifest, or absolute; either way the file must lie
+    inside the document root once symlinks are resolved. Raises ``Forbidden`` when it does not, or
+    when ``src`` is a URL; ``NotFound`` when there is no such file.
+    """
+    if "\0" in src or not src:
+        raise Forbidden("the server manifest names a source that is not a file name")
+    if "://" in src:
+        raise Forbidden("the server manifest names a remote source, which is not allowed here")
+    what = f"the source {PurePosixPath(src).name} of the server manifest"
+    return _real_path(content.root, str(PurePosixPath(content.path).parent / src), what)
+
+
+def _real_path(root: str, path: str, what: str) -> str:
+    try:
+        real = os.path.realpath(path, strict=True)
+    except PermissionError:
+        raise Forbidden(f"{what} may not be read") from None
+    except OSError:
+        # A missing file outside is refused like a present one, or answers would tell which exist.
+        real = os.path.realpath(path)
+        if _inside(root, real):
+            raise NotFound(f"{what} does not exist") from None
+    if not _inside(root, real):
+        raise Forbidden(f"{what} lies outside the document root")
+    return real

@@ -1,0 +1,184 @@
+"""Presentations as requests name them, built once and kept as long as their files are unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from sidecar.errors import InvalidMedia, MediaError
+from sidecar.media.build import presentation_from_manifest, presentation_from_media
+from sidecar.media.options import Options, parse_options
+from sidecar.media.presentation import Presentation
+from sidecar.media.server_manifest import ServerManifest, read_server_manifest
+from sidecar.media.track import MediaFile
+from sidecar.service.content import Content, resolve, resolve_source
+from sidecar.service.convert import SourceTable
+from sidecar.service.index_cache import IndexCache, is_current
+from sidecar.storage.local import open_local
+from sidecar.storage.source import SourceIdentity
+from sidecar.timeline.segmenter import Timeline
+
+# A server manifest of 10 000 tracks fits; anything larger is not one.
+MAX_MANIFEST_BYTES = 8 << 20
+# Presentations hold little beside their indexes, which have a budget of their own.
+MAX_PRESENTATIONS = 2048
+_MAX_QUERIES = 64
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class LoadedPresentation:
+    """A presentation with what every request to it shares.
+
+    ``lookups``: each file as it was named (symlinks unresolved) and what was found there.
+    """
+
+    presentation: Presentation
+    timeline: Timeline
+    sources: SourceTable
+    files: tuple[MediaFile, ...]
+    lookups: tuple[tuple[str, SourceIdentity], ...]
+    _options: dict[str, Options] = field(default_factory=dict)
+
+    def options(self, query: str) -> Options:
+        """Playout options of ``query`` over those of the manifest; raises ``BadRequest``."""
+        options = self._options.get(query)
+        if options is None:
+            options = parse_options(self.presentation.options, query)
+            if len(self._options) >= _MAX_QUERIES:
+                self._options.clear()
+            self._options[query] = options
+        return options
+
+    @property
+    def is_current(self) -> bool:
+        return all(is_current(path, identity) for path, identity in self.lookups)
+
+
+class PresentationCache:
+    """Presentations by (document root, path). One event loop only."""
+
+    def __init__(self, index_budget: int, executor: Executor) -> None:
+        self.index = IndexCache(index_budget, executor, on_drop=self._index_dropped)
+        self._executor = executor
+        self._entries: OrderedDict[tuple[str, str], LoadedPresentation] = OrderedDict()
+        self._users: dict[str, set[tuple[str, str]]] = {}
+        self._running: dict[tuple[str, str], asyncio.Task[LoadedPresentation]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def get(self, document_root: str, path: str) -> LoadedPresentation:
+        """The presentation that ``path`` names below ``document_root``.
+
+        Raises ``BadRequest``, ``Forbidden``, ``NotFound``, ``StorageError`` or a ``MediaError``.
+        """
+        key = (document_root, path)
+        loaded = self._entries.get(key)
+        if loaded is not None:
+            if loaded.is_current:
+                self._entries.move_to_end(key)
+                self.index.keep(loaded.files)
+                return loaded
+            self._forget(key)
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.create_task(self._load(key))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+        return await asyncio.shield(task)
+
+    async def _load(self, key: tuple[str, str]) -> LoadedPresentation:
+        content = resolve(*key)
+        if content.is_manifest:
+            loaded = await self._from_manifest(content)
+        else:
+            loaded = await self._from_media(content)
+        self._remember(key, loaded)
+        return loaded
+
+    async def _from_media(self, content: Content) -> LoadedPresentation:
+        media = await self.index.get(content.path)
+        return _loaded(
+            presentation_from_media(content.name, media),
+            (media,),
+            ((content.asked, media.source),),
+        )
+
+    async def _from_manifest(self, content: Content) -> LoadedPresentation:
+        loop = asyncio.get_running_loop()
+        manifest, identity = await loop.run_in_executor(
+            self._executor, _read_manifest, content.path
+        )
+        paths = {
+            src: resolve_source(content, src)
+            for src in dict.fromkeys(entry.src for entry in manifest.entries)
+        }
+        unique = list(dict.fromkeys(paths.values()))
+        indexed = await asyncio.gather(*(self.index.get(path) for path in unique))
+        by_path = dict(zip(unique, indexed, strict=True))
+        files: Mapping[str, MediaFile] = {src: by_path[path] for src, path in paths.items()}
+        try:
+            presentation = presentation_from_manifest(content.name, manifest, identity, files)
+        except MediaError as error:
+            error.path = error.path or content.path
+            raise
+        folder = content.path.rpartition("/")[0]
+        lookups = [(content.asked, identity)]
+        lookups += [
+            (src if src.startswith("/") else f"{folder}/{src}", media.source)
+            for src, media in files.items()
+        ]
+        return _loaded(presentation, tuple(indexed), tuple(lookups))
+
+    def _remember(self, key: tuple[str, str], loaded: LoadedPresentation) -> None:
+        self.index.keep(loaded.files)
+        self._entries[key] = loaded
+        for media in loaded.files:
+            self._users.setdefault(media.source.path, set()).add(key)
+        while len(self._entries) > MAX_PRESENTATIONS:
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        loaded = self._entries.pop(key, None)
+        for media in loaded.files if loaded is not None else ():
+            users = self._users.get(media.source.path, set())
+            users.discard(key)
+            if not users:
+                self._users.pop(media.source.path, None)
+
+    def _index_dropped(self, path: str) -> None:
+        for key in tuple(self._users.get(path, ())):
+            self._forget(key)
+
+    def _finished(self, key: tuple[str, str], task: asyncio.Task[LoadedPresentation]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # seen, even when every caller has gone away
+
+
+def _loaded(
+    presentation: Presentation,
+    files: tuple[MediaFile, ...],
+    lookups: tuple[tuple[str, SourceIdentity], ...],
+) -> LoadedPresentation:
+    return LoadedPresentation(
+        presentation=presentation,
+        timeline=Timeline(presentation),
+        sources=SourceTable(presentation.sources),
+        files=files,
+        lookups=lookups,
+    )
+
+
+def _read_manifest(path: str) -> tuple[ServerManifest, SourceIdentity]:
+    source = open_local(path)
+    try:
+        identity = source.identity
+        if identity.size > MAX_MANIFEST_BYTES:
+            raise InvalidMedia(f"a server manifest of {identity.size} bytes is not read", path=path)
+        return read_server_manifest(source.read(0, identity.size), path=path), identity
+    finally:
+        source.close()

@@ -1,0 +1,133 @@
+"""One sidecar process: a gRPC server on one Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import structlog
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from sidecar.rpc import origin_pb2, origin_pb2_grpc
+from sidecar.service.logging import LogFormat, configure_logging
+from sidecar.service.presentations import PresentationCache
+from sidecar.service.servicer import OriginServicer
+
+# A plan of a two-hour MPD is some 100 KB; the limit only has to stop nonsense.
+MAX_MESSAGE_BYTES = 64 << 20
+# Files are indexed in threads beside the event loop; more than two only fight for the disk.
+INDEX_THREADS = 2
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """What one process serves.
+
+    ``socket``: path of its Unix socket. ``index_budget``: bytes of track indexes that it keeps.
+    ``grace``: seconds that calls in flight have to finish after a stop.
+    ``parent``: file descriptor that reads end-of-file when the supervisor is gone; None = alone.
+    """
+
+    socket: Path
+    index_budget: int
+    grace: float = 10.0
+    log_format: LogFormat = "console"
+    log_level: str = "info"
+    parent: int | None = None
+
+
+def run_worker(settings: WorkerSettings) -> None:
+    """Serves until SIGTERM, SIGINT or the supervisor's end, then finishes the calls in flight."""
+    configure_logging(settings.log_format, settings.log_level)
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: WorkerSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if settings.parent is not None:
+        _watch_parent(settings.parent, loop, stop, settings.grace)
+    with ThreadPoolExecutor(INDEX_THREADS, thread_name_prefix="index") as executor:
+        presentations = PresentationCache(settings.index_budget, executor)
+        server, health_servicer = await make_server(presentations)
+        bind(server, settings.socket)
+        await server.start()
+        # What is alive now stays alive: later collections need not look at it.
+        gc.collect()
+        gc.freeze()
+        log.info("serving", socket=str(settings.socket), pid=os.getpid())
+        await stop.wait()
+        log.info("stopping", socket=str(settings.socket), pid=os.getpid())
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(settings.grace)
+        settings.socket.unlink(missing_ok=True)
+
+
+async def make_server(
+    presentations: PresentationCache,
+) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    origin_pb2_grpc.add_OriginServicer_to_server(OriginServicer(presentations), server)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    name = origin_pb2.DESCRIPTOR.services_by_name["Origin"].full_name
+    reflection.enable_server_reflection(
+        (name, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    # Health of the whole server ("") is SERVING from the start; the service has a line of its own.
+    health_servicer._server_status[name] = health_pb2.HealthCheckResponse.SERVING
+    return server, health_servicer
+
+
+def bind(server: grpc.aio.Server, socket: Path) -> None:
+    """Binds ``server`` to the Unix socket ``socket``, replacing a stale one, mode 0660.
+
+    The socket is bound by its name in its folder, which becomes the working directory: a socket's
+    address holds 107 bytes, which a long path would exceed. Raises ``OSError``.
+    """
+    socket.unlink(missing_ok=True)
+    os.chdir(socket.parent)
+    mask = os.umask(0o117)
+    try:
+        server.add_insecure_port(f"unix:{socket.name}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {socket}: {error}") from error
+    finally:
+        os.umask(mask)
+
+
+def _watch_parent(
+    descriptor: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, grace: float
+) -> None:
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(descriptor, 64):
+                pass
+        loop.call_soon_threadsafe(stop.set)
+        # A loop that hangs must not outlive its supervisor either.
+        threading.Event().wait(grace + 5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,106 @@
+"""One request: names to content, a row to a plan, errors to refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from sidecar.errors import MediaError, NotFound, OriginError, Result, StorageError
+from sidecar.formats.registry import find
+from sidecar.formats.spec import Request
+from sidecar.rpc import origin_pb2, origin_pb2_grpc
+from sidecar.service.convert import refusal, write_plan
+from sidecar.service.presentations import PresentationCache
+
+# More plans than this make a reply that is slower to move than to make anew.
+MAX_READ_AHEAD = 64
+
+_EXPECTED = frozenset(
+    {
+        Result.FMP4_BAD_REQUEST,
+        Result.FMP4_NOT_FOUND,
+        Result.FMP4_METHOD_NOT_ALLOWED,
+        Result.FMP4_FRAGMENT_NOT_FOUND,
+        Result.FMP4_FRAGMENT_MISSING,
+        Result.FMP4_FRAGMENT_NOT_AVAILABLE,
+    }
+)
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class OriginServicer(origin_pb2_grpc.OriginServicer):
+    """``origin.v1.Origin``: every outcome that a client may cause is a plan."""
+
+    def __init__(self, presentations: PresentationCache) -> None:
+        self._presentations = presentations
+
+    async def Plan(  # noqa: N802 - the name of the rpc
+        self, request: origin_pb2.PlanRequest, context: Any
+    ) -> origin_pb2.PlanReply:
+        """The plan for ``request`` and those read ahead; never raises for what a client asked."""
+        format_name = ""
+        try:
+            if request.method not in ("GET", "HEAD", ""):
+                return origin_pb2.PlanReply(
+                    plan=refusal(
+                        Result.FMP4_METHOD_NOT_ALLOWED,
+                        "only GET and HEAD are answered",
+                        headers=[("Allow", "GET, HEAD, OPTIONS")],
+                    )
+                )
+            found = find(request.virtual_path)
+            if found is None:
+                raise NotFound("no manifest or segment has this name")
+            kind, match = found
+            format_name = kind.format
+            loaded = await self._presentations.get(request.document_root, request.path)
+            presentation = loaded.presentation
+            answer = kind.answer(
+                Request(
+                    presentation=presentation,
+                    timeline=loaded.timeline,
+                    options=loaded.options(request.args),
+                    virtual_path=request.virtual_path,
+                    match=match,
+                    read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
+                )
+            )
+            last_modified = presentation.last_modified_ns // 1_000_000_000
+            reply = origin_pb2.PlanReply()
+            write_plan(reply.plan, answer.plan, loaded.sources, last_modified)
+            for virtual_path, plan in answer.ahead:
+                ahead = reply.ahead.add(virtual_path=virtual_path)
+                write_plan(ahead.plan, plan, loaded.sources, last_modified)
+        except OriginError as error:
+            _log_failure(request, error)
+            return origin_pb2.PlanReply(plan=refusal(error.result, error.sentence, format_name))
+        except Exception:
+            log.exception("fault", **_of_request(request))
+            return origin_pb2.PlanReply(
+                plan=refusal(Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name)
+            )
+        return reply
+
+
+def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:
+    return {
+        "request_id": request.request_id,
+        "method": request.method,
+        "path": request.path,
+        "virtual_path": request.virtual_path,
+        "args": request.args,
+    }
+
+
+def _log_failure(request: origin_pb2.PlanRequest, error: OriginError) -> None:
+    fields = _of_request(request) | {"result": error.result.name, "reason": error.sentence}
+    if isinstance(error, MediaError):
+        fields |= {"file": error.path, "box": error.box_path, "offset": error.offset}
+    elif isinstance(error, StorageError):
+        fields |= {"file": error.path}
+    if error.result in _EXPECTED:
+        log.info("refused", **fields)
+    else:
+        log.warning("failed", **fields)
