@@ -1,0 +1,179 @@
+"""What playlists and MPDs say of segments is what the segments themselves say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pytest
+
+from tests.support.assets import ASSETS, Asset
+from tests.support.hls import Media, read_master, read_media
+from tests.support.http import Client
+from tests.support.isobmff import Init, Segment, read_init, read_segment
+from tests.support.mpd import Representation, read
+from tests.support.stack import Stack
+
+QUERIES = ("", "?hls_minimum_fragment_length=48/25", "?hls_minimum_fragment_length=1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """Segments as served; ``starts``: their earliest presentation times and the end, ticks."""
+
+    init: Init
+    segments: list[Segment]
+
+    @property
+    def starts(self) -> list[int]:
+        last = max(segment.latest(self.init) for segment in self.segments)
+        return [*(segment.earliest(self.init) for segment in self.segments), last]
+
+
+def fetch(client: Client, init_url: str, urls: list[str]) -> Fetched:
+    """Init and media segments; each must begin where the one before ended, with a sync sample."""
+    init = read_init(client.get(init_url).body)
+    segments = [read_segment(client.get(url).body, init) for url in urls]
+    assert segments
+    for before, after in zip(segments, segments[1:], strict=False):
+        assert after.decode_time == before.end, "tfdt goes on where the last segment ended"
+    for number, segment in enumerate(segments):
+        assert segment.starts_with_sync, f"segment {number} does not start with a sync sample"
+    assert [s.sequence for s in segments] == sorted({s.sequence for s in segments})
+    return Fetched(init=init, segments=segments)
+
+
+def assert_durations(fetched: Fetched, playlist: Media) -> None:
+    tick = Fraction(1, fetched.init.timescale)
+    starts = fetched.starts
+    total = Fraction(0)
+    for index, listed in enumerate(playlist.segments):
+        real = (starts[index + 1] - starts[index]) * tick
+        assert abs(listed.duration - real) <= tick, (
+            f"segment {index + 1}: EXTINF {float(listed.duration)}, really {float(real)}"
+        )
+        assert round(listed.duration) <= playlist.target, "RFC 8216 4.3.3.1"
+        total += listed.duration
+    whole = (starts[-1] - starts[0]) * tick
+    assert abs(total - whole) <= tick * len(playlist.segments)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
+def test_hls(client: Client, stack: Stack, asset: Asset, query: str) -> None:
+    url = f"{stack.base}{asset.path}/.m3u8{query}"
+    for playlist_url in read_master(client.get(url).text, url).playlists:
+        playlist = read_media(client.get(playlist_url).text, playlist_url)
+        assert playlist.ended and playlist.map and playlist.segments
+        assert "#EXT-X-INDEPENDENT-SEGMENTS" in playlist.tags
+        fetched = fetch(client, playlist.map, [s.url for s in playlist.segments])
+        assert_durations(fetched, playlist)
+
+
+def test_a_minimum_length_changes_what_the_segments_are(client: Client, stack: Stack) -> None:
+    counts = []
+    for query in QUERIES:
+        url = f"{stack.base}/bframes_closed.mp4/.m3u8{query}"
+        lists = [read_media(client.get(u).text, u)
+                 for u in read_master(client.get(url).text, url).playlists]  # fmt: skip
+        counts.append({len(playlist.segments) for playlist in lists})
+    assert counts[0] == {3}, "two GOPs of 2 s make 4 s"
+    assert counts[1] == {5}, "1.92 s is reached by each GOP of 2 s"
+    assert counts[2] >= {5}
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
+def test_segments_of_all_renditions_start_together(
+    client: Client, stack: Stack, asset: Asset
+) -> None:
+    url = f"{stack.base}{asset.path}/.m3u8"
+    starts: dict[str, list[Fraction]] = {}
+    frame = Fraction(0)
+    for playlist_url in read_master(client.get(url).text, url).playlists:
+        playlist = read_media(client.get(playlist_url).text, playlist_url)
+        fetched = fetch(client, playlist.map, [s.url for s in playlist.segments])
+        scale = fetched.init.timescale
+        starts[playlist_url] = [Fraction(t, scale) for t in fetched.starts[1:-1]]
+        if fetched.init.handler == "soun":
+            longest = max(max(segment.durations) for segment in fetched.segments)
+            frame = max(frame, Fraction(longest, scale))
+        else:
+            reference = playlist_url
+    wanted = starts.pop(reference)
+    for playlist_url, found in starts.items():
+        for expected, start in zip(wanted, found, strict=False):
+            assert abs(expected - start) <= frame, f"{playlist_url}: {expected} {start}"
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
+def test_iframe_playlists(client: Client, stack: Stack, asset: Asset) -> None:
+    url = f"{stack.base}{asset.path}/.m3u8"
+    master = read_master(client.get(url).text, url)
+    assert master.iframes
+    for entry in master.iframes:
+        playlist = read_media(client.get(entry["URI"]).text, entry["URI"])
+        assert playlist.iframes_only and playlist.ended and playlist.segments
+        assert playlist.version >= 4
+        init = read_init(client.get(playlist.map).body)
+        for segment in playlist.segments:
+            headers = {}
+            if segment.byterange:
+                first, length = segment.byterange
+                headers = {"Range": f"bytes={first}-{first + length - 1}"}
+            answer = client.request(segment.url, headers=headers)
+            assert answer.status == (206 if headers else 200)
+            if not headers:
+                assert read_segment(answer.body, init).starts_with_sync
+
+
+def assert_times(fetched: Fetched, representation: Representation) -> None:
+    init = fetched.init
+    starts = fetched.starts
+    scale = Fraction(representation.timescale, init.timescale)
+    assert representation.offset == 0
+    for index, listed in enumerate(representation.segments):
+        assert listed.time is not None and listed.duration is not None
+        assert abs(listed.time - starts[index] * scale) < 1, f"S@t {index}"
+        real = (starts[index + 1] - starts[index]) * scale
+        assert abs(listed.duration - real) <= 1, f"S@d {index}: {listed.duration}, really {real}"
+
+
+@pytest.mark.parametrize("template", ["time", "number_timeline", "number"])
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
+def test_dash(client: Client, stack: Stack, asset: Asset, template: str) -> None:
+    url = f"{stack.base}{asset.path}/.mpd?mpd_segment_template={template}"
+    manifest = read(client.get(url).body, url)
+    ends = []
+    for representation in manifest.representations:
+        fetched = fetch(client, representation.init, [s.url for s in representation.segments])
+        scale = fetched.init.timescale
+        ends.append(Fraction(fetched.starts[-1], scale))
+        if template == "number":
+            each = representation.template_duration
+            assert each
+            for index, start in enumerate(fetched.starts[:-1]):
+                nominal = Fraction(index * each, representation.timescale)
+                drift = abs(Fraction(start, scale) - nominal)
+                # ISO/IEC 23009-1 5.3.9.5.3: within half of @duration.
+                assert drift <= Fraction(each, representation.timescale) / 2, f"{index}: {drift}"
+        else:
+            assert_times(fetched, representation)
+    assert abs(manifest.duration - max(ends)) <= Fraction(1, 500)
+
+
+@pytest.mark.parametrize("template", ["time", "number"])
+def test_nothing_comes_after_the_last_segment(
+    client: Client, stack: Stack, template: str
+) -> None:
+    url = f"{stack.base}/bframes_closed.mp4/.mpd?mpd_segment_template={template}"
+    for representation in read(client.get(url).body, url).representations:
+        last = representation.segments[-1]
+        if template == "number":
+            stem, _, rest = last.url.rpartition("-")
+            after = f"{stem}-{int(rest.split('.')[0]) + 1}.m4s"
+        else:
+            assert last.time is not None and last.duration is not None
+            after = last.url.replace(f"-{last.time}.", f"-{last.time + last.duration}.")
+        answer = client.request(after)
+        assert answer.status == 404, (after, answer.status)
+        assert b"Traceback" not in answer.body

@@ -1,0 +1,68 @@
+"""Served frames against their source's: the pictures and sounds, and when they are presented."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from tests.support.assets import Asset, SourceStream, presented, source_of, streams, whole
+from tests.support.frames import Frame, decode, dropped, probe, shifts
+
+MOVIE_TICK = Fraction(1, 1000)
+
+
+def assert_same(asset: Asset, source: SourceStream, served: list[Frame], what: str) -> None:
+    """``served`` is what ``source`` presents, and nothing of it is missing or late.
+
+    Samples that the source's edit list leaves out may be served before its first frame: an audio
+    decoder needs them (priming), and video can only start at a sync sample. So the hashes are
+    compared with the source decoded without its edit list, and the presentation times with the
+    source decoded with it. Times are exact but for the movie timescale (ms) in which a file states
+    its empty edits.
+    """
+    every, shown = whole(source), presented(source)
+    start, end = dropped(every, served)
+    hashes = [frame.hash for frame in every]
+    counts = {frame.hash for frame in shown}
+    visible = [index for index, value in enumerate(hashes) if value in counts]
+    assert start == 0 or start < visible[0], f"{what}: {start} frames at the start are missing"
+    assert len(every) - end > visible[-1], f"{what}: {end} frames at the end are missing"
+    late = [shift - Fraction(asset.lead).limit_denominator(1000) for shift in shifts(shown, served)]
+    worst = max(late, key=abs)
+    assert abs(worst) <= MOVIE_TICK, f"{what}: presented {float(worst):+.6f} s off the source"
+
+
+def source_of_stream(asset: Asset, stream: dict[str, Any]) -> SourceStream:
+    """The source of a stream that ffprobe found in a served manifest."""
+    return source_of(
+        asset,
+        stream["codec_type"],
+        height=stream.get("height"),
+        channels=stream.get("channels"),
+    )
+
+
+def assert_all_streams(asset: Asset, url: str, *, together: bool) -> set[SourceStream]:
+    """Decodes every stream that ffmpeg finds at ``url``; returns the sources they came from.
+
+    ``together``: in one run; ffmpeg's DASH demuxer stops with the first Representation to end, so
+    DASH needs one run for each.
+    """
+    listed = [s for s in probe(url) if s["codec_type"] in {"audio", "video"}]
+    assert listed, url
+    maps = [f"0:{stream['index']}" for stream in listed]
+    if together:
+        decoded = decode(url, *maps)
+    else:
+        decoded = [decode(url, selector)[0] for selector in maps]
+    sources = set()
+    for stream, frames in zip(listed, decoded, strict=True):
+        source = source_of_stream(asset, stream)
+        sources.add(source)
+        assert_same(asset, source, frames, f"{url} {stream['codec_name']} {stream['index']}")
+    return sources
+
+
+def sources_of(asset: Asset) -> set[SourceStream]:
+    """Every source stream of ``asset``."""
+    return {stream for file in asset.files for stream in streams(file)}

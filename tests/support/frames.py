@@ -1,0 +1,91 @@
+"""Decoded frames by ffmpeg: hashes and presentation times, of files and of served URLs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame: presentation time in seconds, MD5 of its raw picture or PCM."""
+
+    time: Fraction
+    hash: str
+
+
+def decode(
+    url: str, *maps: str, ignore_edits: bool = False, timeout: float = 60
+) -> list[list[Frame]]:
+    """The decoded frames of each of ``maps`` (ffmpeg stream specifiers such as ``0:v:0``).
+
+    ``ignore_edits``: every sample of the file, also those that an edit list leaves out.
+    Raises ``AssertionError`` with ffmpeg's words when it fails or complains of anything.
+    """
+    command = ["ffmpeg", "-nostdin", "-v", "warning", "-copyts"]
+    command += ["-ignore_editlist", "1"] if ignore_edits else []
+    command += ["-i", url]
+    for selector in maps:
+        command += ["-map", selector]
+    command += ["-vsync", "passthrough", "-f", "framemd5", "-"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
+    frames: list[list[Frame]] = [[] for _ in maps]
+    bases: dict[int, Fraction] = {}
+    for line in run.stdout.splitlines():
+        if line.startswith("#tb "):
+            index, base = line[4:].split(":")
+            bases[int(index)] = Fraction(base.strip())
+        elif line and not line.startswith("#"):
+            index, _dts, pts, _duration, _size, md5 = (part.strip() for part in line.split(","))
+            frames[int(index)].append(Frame(int(pts) * bases[int(index)], md5))
+    assert all(frames), f"no frames: {' '.join(command)}\n{run.stderr}"
+    return frames
+
+
+def probe(url: str) -> list[dict[str, Any]]:
+    """ffprobe's streams of ``url``."""
+    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", url]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
+    streams: list[dict[str, Any]] = json.loads(run.stdout)["streams"]
+    return streams
+
+
+def dropped(source: list[Frame], served: list[Frame]) -> tuple[int, int]:
+    """How many frames at the start and at the end of ``source`` are not in ``served``.
+
+    All others must be there, in order, with equal hashes. When frames at the start are left out,
+    the first one decoded may differ: an audio decoder overlaps it with the one before.
+    """
+    wanted = [frame.hash for frame in source]
+    found = [frame.hash for frame in served]
+    for start in range(min(len(wanted), 64)):
+        inexact = 1 if start else 0
+        length = len(found)
+        if found[inexact:] == wanted[start + inexact : start + length] and length:
+            return start, len(wanted) - start - length
+    common = sum((Counter(wanted) & Counter(found)).values())
+    first = next(
+        (i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), None
+    )
+    raise AssertionError(
+        f"{len(found)} frames served, {len(wanted)} in the source, {common} in common, "
+        f"the first that differs: {first}"
+    )
+
+
+def shifts(source: list[Frame], served: list[Frame]) -> list[Fraction]:
+    """How much later each served frame is presented than the same frame of the source, seconds.
+
+    Only frames whose picture or sound occurs once can be compared; there must be most of them.
+    """
+    counts = Counter(frame.hash for frame in source)
+    times = {frame.hash: frame.time for frame in source if counts[frame.hash] == 1}
+    found = [frame.time - times[frame.hash] for frame in served if frame.hash in times]
+    assert len(found) >= 0.8 * len(source), f"{len(found)} of {len(source)} frames are comparable"
+    return found

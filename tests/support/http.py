@@ -1,0 +1,73 @@
+"""A plain HTTP/1.1 client that sends request targets exactly as they are given."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# For URLs that only a hand-written client would send.
+http.client.HTTPConnection._validate_path = lambda self, url: None  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """``headers``: names in lower case; repeated ones joined with a comma."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+class Client:
+    """Requests to one server over one connection, reopened when the server closes it."""
+
+    def __init__(self, base: str, *, timeout: float = 20) -> None:
+        self.base = base.rstrip("/")
+        parts = urllib.parse.urlsplit(base)
+        assert parts.hostname
+        self._connection = http.client.HTTPConnection(
+            parts.hostname, parts.port or 80, timeout=timeout
+        )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def request(
+        self,
+        target: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """The answer to ``method`` on ``target`` (a path, or a URL of this server)."""
+        target = target.removeprefix(self.base)
+        connection = self._connection
+        for attempt in (1, 2):
+            try:
+                connection.request(method, target, body=body, headers=dict(headers or {}))
+                answer = connection.getresponse()
+                break
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                connection.close()
+                if attempt == 2:
+                    raise
+        body_read = answer.read()
+        found: dict[str, str] = {}
+        for name, value in answer.getheaders():
+            key = name.lower()
+            found[key] = f"{found[key]}, {value}" if key in found else value
+        return Response(status=answer.status, headers=found, body=body_read)
+
+    def get(self, target: str) -> Response:
+        """GET that must answer 200 with as many bytes as it announces."""
+        response = self.request(target)
+        assert response.status == 200, f"{target}: {response.status} {response.body[:200]!r}"
+        assert int(response.headers["content-length"]) == len(response.body)
+        return response
