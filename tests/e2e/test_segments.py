@@ -162,9 +162,7 @@ def test_dash(client: Client, stack: Stack, asset: Asset, template: str) -> None
 
 
 @pytest.mark.parametrize("template", ["time", "number"])
-def test_nothing_comes_after_the_last_segment(
-    client: Client, stack: Stack, template: str
-) -> None:
+def test_nothing_comes_after_the_last_segment(client: Client, stack: Stack, template: str) -> None:
     url = f"{stack.base}/bframes_closed.mp4/.mpd?mpd_segment_template={template}"
     for representation in read(client.get(url).body, url).representations:
         last = representation.segments[-1]

@@ -70,9 +70,7 @@ def dropped(source: list[Frame], served: list[Frame]) -> tuple[int, int]:
         if found[inexact:] == wanted[start + inexact : start + length] and length:
             return start, len(wanted) - start - length
     common = sum((Counter(wanted) & Counter(found)).values())
-    first = next(
-        (i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), None
-    )
+    first = next((i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), None)
     raise AssertionError(
         f"{len(found)} frames served, {len(wanted)} in the source, {common} in common, "
         f"the first that differs: {first}"

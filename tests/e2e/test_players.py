@@ -1,0 +1,94 @@
+"""hls.js and dash.js in headless Chromium: play, seek, switch, end; and show the right picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.browser import Job, missing, play
+from tests.support.media import FRAME_RATE
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.browser
+
+# The frame on screen at presentation time 0.
+PRESENTATIONS = {
+    "/bframes_closed.mp4": 0,
+    "/bframes_open.mp4": 0,
+    "/two_audio.ism": 0,
+    "/trimmed.mp4": 50,
+    "/audio_delayed.mp4": 0,
+    "/frag_sidx.mp4": 0,
+    "/frag_plain.mp4": -2,
+    "/ladder.ism": 0,
+}
+PLAYERS = {"hls": "/.m3u8", "dash": "/.mpd"}
+CASES = [(player, path) for player in PLAYERS for path in PRESENTATIONS]
+
+
+@pytest.fixture(scope="module")
+def reports(stack: Stack) -> dict[tuple[str, str], dict[str, Any]]:
+    """Every presentation played by every player, in one browser."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    jobs = [Job(player=player, url=stack.base + path + PLAYERS[player]) for player, path in CASES]
+    return dict(zip(CASES, play(jobs), strict=True))
+
+
+@pytest.fixture
+def report(
+    reports: dict[tuple[str, str], dict[str, Any]], player: str, path: str
+) -> dict[str, Any]:
+    found = reports[player, path]
+    assert not found["failed"], found["failed"]
+    return found
+
+
+each = pytest.mark.parametrize(("player", "path"), CASES)
+
+
+@each
+def test_plays_seeks_and_ends_without_an_error(
+    report: dict[str, Any], player: str, path: str
+) -> None:
+    assert report["errors"] == []
+    assert report["ended"]
+    assert len(report["seeks"]) == 2
+    for wanted, shown in report["seeks"]:
+        assert wanted - 0.05 <= shown <= wanted + 1, "the picture after a seek"
+    assert abs(report["end"] - report["duration"]) < 0.1
+    # After the seek back to 1.3 s it went through to the end in one piece.
+    assert report["played"][0][0] < 0.1
+    assert report["played"][-1][1] == pytest.approx(report["end"], abs=0.1)
+
+
+@each
+def test_the_picture_is_that_of_the_media_time(
+    report: dict[str, Any], player: str, path: str
+) -> None:
+    frames = report["frames"]
+    assert len(frames) > 60
+    late = [time - (number - PRESENTATIONS[path]) / FRAME_RATE for time, number in frames]
+    if player == "hls" and path == "/frag_plain.mp4":
+        # hls.js lets the first segment begin at 0; this video's first frame belongs at 0.08.
+        late = [value + 2 / FRAME_RATE for value in late]
+    worst = max(late, key=abs)
+    assert abs(worst) < 0.5 / FRAME_RATE, f"the picture is {worst:+.3f} s from its time"
+    shown = {number for _, number in frames}
+    assert len(shown) > 60, "the picture moves"
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+@pytest.mark.parametrize("path", ["/two_audio.ism"])
+def test_switches_the_audio_language(report: dict[str, Any], player: str, path: str) -> None:
+    assert sorted(report["languages"]) == ["de", "en"]
+    assert report["switches"]["audio"] >= 1
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+@pytest.mark.parametrize("path", ["/ladder.ism"])
+def test_switches_between_renditions(report: dict[str, Any], player: str, path: str) -> None:
+    assert sorted(report["levels"]) == [90, 136, 180]
+    assert sorted(report["sizes"]) == [90, 136, 180]

@@ -1,0 +1,96 @@
+"""Browser players on the stack: a page on loopback, driven by tests/e2e/players/drive.mjs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.support.media import ROOT
+
+PLAYERS = ROOT / "tests" / "e2e" / "players"
+MODULES = ROOT / "tests" / "node_modules"
+PAGE = {
+    "/": (PLAYERS / "index.html", "text/html"),
+    "/player.js": (PLAYERS / "player.js", "text/javascript"),
+    "/hls.js": (MODULES / "hls.js" / "dist" / "hls.js", "text/javascript"),
+    "/dash.js": (
+        MODULES / "dashjs" / "dist" / "modern" / "umd" / "dash.all.debug.js",
+        "text/javascript",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One presentation for one player, ``hls`` or ``dash``."""
+
+    player: str
+    url: str
+
+
+def missing() -> str | None:
+    """What is not there for browser tests, or None."""
+    if shutil.which("node") is None:
+        return "node is not installed"
+    if shutil.which("chromium") is None:
+        return "chromium is not installed"
+    if not (MODULES / "playwright-core").is_dir():
+        return "tests/node_modules is not there: run tests/support/install_node.sh"
+    return None
+
+
+class _Pages(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # noqa: N802
+        path, content_type = PAGE.get(self.path, (Path(), ""))
+        body = path.read_bytes() if content_type else b""
+        self.send_response(200 if content_type else 404)
+        self.send_header("Content-Type", content_type or "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def _page() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def play(jobs: list[Job], *, at_once: int = 3, timeout: float = 150) -> list[dict[str, Any]]:
+    """One report per job; raises ``AssertionError`` when the browser cannot be driven."""
+    with _page() as url:
+        request = {
+            "page": url,
+            "executable": shutil.which("chromium"),
+            "atOnce": at_once,
+            "jobs": [{"player": job.player, "url": job.url} for job in jobs],
+        }
+        run = subprocess.run(
+            ["node", str(PLAYERS / "drive.mjs")],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    assert run.returncode == 0, run.stderr
+    reports: list[dict[str, Any]] = json.loads(run.stdout)
+    return reports
