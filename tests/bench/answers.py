@@ -1,0 +1,129 @@
+"""What the stack answers: URLs from its manifests, bodies as static files, bodies checked."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+
+class Wrong(Exception):
+    """An answer is not what it must be."""
+
+
+class Client:
+    """One kept-alive connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def get(self, path: str) -> bytes:
+        """The body; raises ``Wrong`` unless the status is 200."""
+        self._connection.request("GET", path)
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise Wrong(f"{path}: {response.status} {body[:200]!r}")
+        return body
+
+    def timed(self, path: str) -> float:
+        """Seconds from the request to the last byte, connection made before."""
+        self._connection.connect()
+        started = time.perf_counter()
+        self.get(path)
+        return time.perf_counter() - started
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """URL paths of one presentation's HLS output."""
+
+    master: str
+    mpd: str
+    video_playlist: str
+    audio_playlist: str
+    video_init: str
+    audio_init: str
+    video: tuple[str, ...]
+    audio: tuple[str, ...]
+
+
+def discover(client: Client, presentation: str) -> Site:
+    """Follows the playlists of ``/one.ism``; the video is that of the highest bandwidth."""
+    master = f"{presentation}/.m3u8"
+    text = client.get(master).decode()
+    variants = re.findall(r"#EXT-X-STREAM-INF:BANDWIDTH=(\d+)[^\n]*RESOLUTION[^\n]*\n(\S+)", text)
+    groups = re.findall(r"#EXT-X-MEDIA:TYPE=AUDIO[^\n]*URI=\"([^\"]+)\"", text)
+    if not variants or not groups:
+        raise Wrong(f"{master}: no video variant, or no audio rendition with a URI")
+    _, best = max(variants, key=lambda variant: int(variant[0]))
+    video_playlist, audio_playlist = urljoin(master, best), urljoin(master, groups[0])
+    video_init, video = _segments(client, video_playlist)
+    audio_init, audio = _segments(client, audio_playlist)
+    return Site(
+        master=master,
+        mpd=f"{presentation}/.mpd",
+        video_playlist=video_playlist,
+        audio_playlist=audio_playlist,
+        video_init=video_init,
+        audio_init=audio_init,
+        video=video,
+        audio=audio,
+    )
+
+
+def _segments(client: Client, playlist: str) -> tuple[str, tuple[str, ...]]:
+    lines = client.get(playlist).decode().splitlines()
+    inits = [found[1] for line in lines if (found := re.match(r'#EXT-X-MAP:URI="([^"]+)"', line))]
+    if len(inits) != 1:
+        raise Wrong(f"{playlist}: {len(inits)} EXT-X-MAP")
+    names = [line for line in lines if line and not line.startswith("#")]
+    return urljoin(playlist, inits[0]), tuple(urljoin(playlist, name) for name in names)
+
+
+def save(client: Client, paths: tuple[str, ...], folder: Path) -> list[Path]:
+    """The bodies of ``paths`` as files 0000, 0001 ... of ``folder``; written only when changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for index, path in enumerate(paths):
+        body = client.get(path)
+        file = folder / f"{index:04d}"
+        if not file.exists() or file.read_bytes() != body:
+            file.write_bytes(body)
+        files.append(file)
+    for stale in sorted(folder.iterdir())[len(files) :]:
+        stale.unlink()
+    return files
+
+
+def check_same(client: Client, paths: tuple[str, ...], files: list[Path]) -> None:
+    """Every answer equals its file; raises ``Wrong``."""
+    for path, file in zip(paths, files, strict=True):
+        if client.get(path) != file.read_bytes():
+            raise Wrong(f"{path}: not the bytes answered before")
+
+
+def check_packets(client: Client, init: str, segment: str, clip: Path, first: int) -> None:
+    """The packets of a segment are, byte for byte, those of the clip from number ``first`` on."""
+    stream = "v" if "video" in segment else "a"
+    answered = _packet_hashes("-", stream, client.get(init) + client.get(segment))
+    expected = _packet_hashes(str(clip), stream)[first : first + len(answered)]
+    if len(answered) < 90 or answered != expected:
+        raise Wrong(f"{segment}: {len(answered)} packets, not those of the source")
+
+
+def _packet_hashes(name: str, stream: str, media: bytes = b"") -> list[str]:
+    command = (
+        "ffmpeg", "-nostdin", "-loglevel", "error", "-f", "mp4", "-i", name,
+        "-map", f"0:{stream}", "-c", "copy", "-f", "framemd5", "-",
+    )  # fmt: skip
+    done = subprocess.run(command, input=media, capture_output=True, check=True)
+    lines = done.stdout.decode().splitlines()
+    return [line.rsplit(",", 1)[1].strip() for line in lines if not line.startswith("#")]

@@ -1,0 +1,317 @@
+"""The rows of the bench: each measures one thing and says whether its bar is met."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import planning
+from answers import Client, Site, check_packets, check_same, discover, save
+from assets import CLIP_SECONDS, LADDER, SPARSE_COPIES, Assets
+from instance import Instance, resident
+from load import Load, compare, hammer, walk
+from report import Line, compared
+
+from sidecar.media.track import Kind
+
+CONNECTIONS = (1, 16)
+SEGMENT_SECONDS = 4
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What every row needs. ``seconds``: of one wrk run; ``repeats``: pairs of runs of a row."""
+
+    assets: Assets
+    instance: Instance
+    seconds: int
+    repeats: int
+    restarts: int
+    flat_requests: int
+    scratch: Path
+
+    def client(self) -> Client:
+        return Client(self.instance.port)
+
+    def paths(self, name: str, paths: list[str] | tuple[str, ...]) -> Path:
+        """A list for wrk's script."""
+        file = self.scratch / f"{name}.list"
+        file.write_text("".join(f"{path}\n" for path in paths))
+        return file
+
+
+Row = Callable[[Bench], Iterator[Line]]
+
+
+def noise(bench: Bench) -> Iterator[Line]:
+    """Static against itself: how far from 1.00 a ratio of this run may lie by chance."""
+    folder = bench.instance.static / "noise"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "file").write_bytes(random.Random(1).randbytes(1_260_000))
+    url = f"{bench.instance.static_url}/noise/file"
+    for connections in CONNECTIONS:
+        run = _hammer(bench, url, connections)
+        result = compare(run, run, repeats=bench.repeats)
+        yield compared("static against itself, 1.26 MB", connections, result, None)
+
+
+def hot(bench: Bench) -> Iterator[Line]:
+    """One URL again and again, its plan in the cache."""
+    client = bench.client()
+    one, three = discover(client, "/one.ism"), discover(client, "/three.ism")
+    middle = len(one.video) // 2
+    targets = (
+        ("CMAF video segment, hot", one.video[middle], 0.90),
+        ("CMAF audio segment, hot", one.audio[middle], 0.50),
+        ("master playlist, hot", three.master, 0.60),
+        ("media playlist, hot", one.video_playlist, 0.60),
+        ("MPD, one file, hot", one.mpd, 0.60),
+        ("MPD, three renditions, hot", three.mpd, 0.60),
+    )
+    files = save(client, tuple(path for _, path, _ in targets), bench.instance.static / "hot")
+    for (what, path, bar), file in zip(targets, files, strict=True):
+        ours = bench.instance.url + path
+        static = f"{bench.instance.static_url}/hot/{file.name}"
+        for connections in CONNECTIONS:
+            result = compare(
+                _hammer(bench, ours, connections),
+                _hammer(bench, static, connections),
+                repeats=bench.repeats,
+            )
+            size = file.stat().st_size
+            yield compared(f"{what}, {_bytes(size)}", connections, result, bar)
+    check_same(client, tuple(path for _, path, _ in targets), files)
+    client.close()
+
+
+def cold(bench: Bench) -> Iterator[Line]:
+    """Every segment once, in order, under names whose plans nobody has asked for.
+
+    The playlist is fetched first, as a player does, so the media index is in the sidecar.
+    """
+    client = bench.client()
+    one = discover(client, "/one.ism")
+    names = [f"/cold{index}.ism" for index in range(len(CONNECTIONS) * bench.repeats)]
+    for what, bar, paths in (
+        ("CMAF video segment, cold sequential", 0.70, one.video),
+        ("CMAF audio segment, cold sequential", 0.25, one.audio),
+    ):
+        kind = what.split()[1]
+        files = save(client, paths, bench.instance.static / kind)
+        _check_media(bench, client, one, kind)
+        static_list = bench.paths(f"{kind}-static", [f"/{kind}/{file.name}" for file in files])
+        fresh = iter(names)
+        size = sum(file.stat().st_size for file in files) // len(files)
+        for connections in CONNECTIONS:
+
+            def ours(kind: str = kind, connections: int = connections) -> Load:
+                name = next(fresh)  # noqa: B023 - called before the next turn of the loop
+                site = discover(client, name)
+                segments = site.video if kind == "video" else site.audio
+                return walk(
+                    bench.instance.url,
+                    bench.paths(f"{kind}-ours", segments),
+                    connections=connections,
+                    worker=bench.instance.worker,
+                )
+
+            def static(listed: Path = static_list, connections: int = connections) -> Load:
+                return walk(
+                    bench.instance.static_url,
+                    listed,
+                    connections=connections,
+                    worker=bench.instance.worker,
+                )
+
+            result = compare(ours, static, repeats=bench.repeats)
+            yield compared(f"{what}, {_bytes(size)}", connections, result, bar)
+        used = discover(client, names[0])
+        answered = used.video if kind == "video" else used.audio
+        sample = random.Random(2).sample(range(len(files)), 40)
+        check_same(client, tuple(answered[at] for at in sample), [files[at] for at in sample])
+    client.close()
+
+
+def made_anew(bench: Bench) -> Iterator[Line]:
+    """MPDs that no cache holds: an option in the query that no request had before; and, one after
+    the other, the server manifest touched before each request."""
+    for name, what in (("one", "MPD made anew, one file"), ("three", "MPD made anew, three")):
+        for run, connections in enumerate(CONNECTIONS, start=1):
+            # wrk counts from 1 in every run: the first digit keeps the queries of runs apart.
+            query = f"/{name}.ism/.mpd?mpd_min_buffer_time={run}%d"
+            load = hammer(
+                bench.instance.url,
+                connections=connections,
+                seconds=max(2, bench.seconds),
+                worker=bench.instance.worker,
+                paths=bench.paths("anew", [query]),
+            )
+            yield _rate(what, connections, load, 100)
+        client = bench.client()
+        manifest = bench.assets.media / f"{name}.ism"
+        manifest_url = f"/{name}.ism/.mpd"
+        count, started = 0, time.perf_counter()
+        while time.perf_counter() - started < bench.seconds:
+            manifest.touch()
+            client.get(manifest_url)
+            count += 1
+        rate = count / (time.perf_counter() - started)
+        client.close()
+        yield Line(what=f"{what}, .ism touched each time", connections="1", ours=f"{rate:.0f}/s")
+
+
+def first_request(bench: Bench) -> Iterator[Line]:
+    """The first manifest request after a start; moov in the page cache, nothing indexed."""
+    instance = bench.instance
+    for rung in LADDER:
+        with bench.assets.first(rung).open("rb") as media:
+            media.read(16 << 20)
+    for what, path, bar in (
+        ("first MPD after a start, one file", "/first/one.ism/.mpd", 50),
+        ("first MPD after a start, three renditions", "/first/three.ism/.mpd", 120),
+        ("first master playlist after a start, one file", "/first/one.ism/.m3u8", 50),
+        ("first master playlist after a start, three", "/first/three.ism/.m3u8", 120),
+    ):
+        milliseconds = []
+        for _ in range(bench.restarts):
+            instance.stop()
+            instance.start()
+            client = bench.client()
+            milliseconds.append(client.timed(path) * 1000)
+            client.close()
+        middle = statistics.median(milliseconds)
+        yield Line(
+            what=what,
+            connections="1",
+            ours=f"{middle:.1f} ms",
+            bar=f"≤ {bar} ms",
+            passed=middle <= bar,
+        )
+
+
+def planning_cost(bench: Bench) -> Iterator[Line]:
+    """In the sidecar, without gRPC."""
+    for kind in (Kind.VIDEO, Kind.AUDIO):
+        long, short = planning.microseconds(
+            [bench.assets.long(LADDER[0]), bench.assets.short], kind
+        )
+        yield Line(
+            what=f"planning one {kind} segment, 2 h against 2 min",
+            connections="",
+            ours=f"{long:.1f} µs",
+            static=f"{short:.1f} µs (2 min)",
+            ratio=f"{long / short:.2f}",
+            bar="≤ 1.10",
+            passed=long / short <= 1.10,
+        )
+
+
+def sidecar_memory(bench: Bench) -> Iterator[Line]:
+    """After 50 two-hour assets, each with manifests and segments asked for."""
+    bench.instance.stop()
+    bench.instance.start()
+    client = bench.client()
+    for index in range(SPARSE_COPIES):
+        site = discover(client, f"/many/asset{index:02d}.mp4")
+        for path in (site.mpd, site.video_init, site.audio_init):
+            client.get(path)
+        for segments in (site.video, site.audio):
+            client.get(segments[0])
+            client.get(segments[len(segments) // 2])
+    client.close()
+    sizes = [resident(pid)[0] for pid in bench.instance.sidecars]
+    total = sum(sizes) / MEGABYTE
+    yield Line(
+        what=f"sidecar RSS after {SPARSE_COPIES} two-hour assets, {len(sizes)} processes",
+        connections="1",
+        ours=f"{total:.0f} MB",
+        bar="≤ 400 MB",
+        passed=total <= 400,
+    )
+
+
+def worker_memory(bench: Bench) -> Iterator[Line]:
+    """nginx's worker, before and after many requests of every kind, memory of its own only.
+
+    Pages of the shared dict count as they are first touched, so they are left out."""
+    client = bench.client()
+    one = discover(client, "/one.ism")
+    client.close()
+    paths = [*one.audio, *one.video[::20], one.master, one.mpd, one.video_playlist, one.video_init]
+    random.Random(3).shuffle(paths)
+    listed = bench.paths("mixed", paths)
+
+    def requests(least: int) -> int:
+        done = 0
+        while done < least:
+            done += hammer(
+                bench.instance.url,
+                connections=16,
+                seconds=2,
+                worker=bench.instance.worker,
+                paths=listed,
+            ).requests
+        return done
+
+    requests(bench.flat_requests // 10)
+    before = resident(bench.instance.worker)[1] / MEGABYTE
+    done = requests(bench.flat_requests)
+    everything, own = (size / MEGABYTE for size in resident(bench.instance.worker))
+    yield Line(
+        what=f"nginx worker memory over {done} requests ({everything:.0f} MB RSS with shared)",
+        connections="16",
+        ours=f"{before:.1f} → {own:.1f} MB",
+        bar="≤ +2 MB",
+        passed=own - before <= 2,
+    )
+
+
+ROWS: dict[str, Row] = {
+    "noise": noise,
+    "hot": hot,
+    "cold": cold,
+    "anew": made_anew,
+    "flat": worker_memory,
+    "planning": planning_cost,
+    "first": first_request,
+    "rss": sidecar_memory,
+}
+
+
+def _check_media(bench: Bench, client: Client, site: Site, kind: str) -> None:
+    """The first segment, and for video one from the middle, hold the packets of the source."""
+    clip = bench.assets.clip(LADDER[0])
+    if kind == "audio":
+        check_packets(client, site.audio_init, site.audio[0], clip, 0)
+        return
+    for number in (0, len(site.video) // 2):
+        in_clip = number % (CLIP_SECONDS // SEGMENT_SECONDS)
+        check_packets(client, site.video_init, site.video[number], clip, 100 * in_clip)
+
+
+def _hammer(bench: Bench, url: str, connections: int) -> Callable[[], Load]:
+    return lambda: hammer(
+        url, connections=connections, seconds=bench.seconds, worker=bench.instance.worker
+    )
+
+
+def _rate(what: str, connections: int, load: Load, bar: float) -> Line:
+    return Line(
+        what=what,
+        connections=str(connections),
+        ours=f"{load.rate:.0f}/s",
+        bandwidth=f"{load.bandwidth / MEGABYTE:.0f}",
+        bar=f"≥ {bar:.0f}/s",
+        passed=load.rate >= bar,
+        processor=f"{load.cpu:.0f} / ",
+        late=f"{load.p99:.1f} / ",
+    )
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB" if size >= 1e6 else f"{size / 1e3:.1f} KB"
