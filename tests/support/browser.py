@@ -48,7 +48,7 @@ def missing() -> str | None:
 
 
 class _Pages(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path, content_type = PAGE.get(self.path, (Path(), ""))
         body = path.read_bytes() if content_type else b""
         self.send_response(200 if content_type else 404)

@@ -51,10 +51,7 @@ def assert_all_streams(asset: Asset, url: str, *, together: bool) -> set[SourceS
     listed = [s for s in probe(url) if s["codec_type"] in {"audio", "video"}]
     assert listed, url
     maps = [f"0:{stream['index']}" for stream in listed]
-    if together:
-        decoded = decode(url, *maps)
-    else:
-        decoded = [decode(url, selector)[0] for selector in maps]
+    decoded = decode(url, *maps) if together else [decode(url, selector)[0] for selector in maps]
     sources = set()
     for stream, frames in zip(listed, decoded, strict=True):
         source = source_of_stream(asset, stream)

@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 320, 180
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barcode:
-    """The strip in the top ``height`` rows: bit k of the frame number, ``bit_width`` pixels each."""
+    """The strip in the top ``height`` rows: a bit of the frame number each ``bit_width`` pixels."""
 
     bits: int = 16
     bit_width: int = WIDTH // 16
@@ -88,6 +88,8 @@ def x264(gop: int = 50, *, parameters: str = "", rate: str = "200k") -> tuple[st
     )
 
 
+UNEVEN = "lt(n,100)+not(mod(n,3))*lt(n,180)+not(mod(n,4))"
+UNEVEN = "lt(n,100)+not(mod(n,3))*lt(n,180)+not(mod(n,4))"
 AAC = ("-c:a", "aac", "-aac_pns", "0", "-b:a", "64k")
 LAVFI = ("-f", "lavfi", "-i")
 EXACT = ("-flags", "+bitexact", "-fflags", "+bitexact", "-map_metadata", "-1")
@@ -157,7 +159,7 @@ RECIPES = (
     Recipe(
         file="variable_rate.mp4",
         arguments=(
-            *(*LAVFI, barcode_video(10) + ",select='lt(n,100)+not(mod(n,3))*lt(n,180)+not(mod(n,4))'"),
+            *(*LAVFI, barcode_video(10) + f",select='{UNEVEN}'"),
             *(*LAVFI, tone(10, 600), *x264(250), "-force_key_frames", "0,2,4,6.4,8.32"),
             *("-vsync", "vfr", "-video_track_timescale", "90000", *AAC, *EXACT, "{out}"),
         ),

@@ -94,7 +94,7 @@ async function run({ player, url }) {
     const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     context.canvas.width = 320;
     context.canvas.height = 180;
-    const report = { errors: [], frames: [], sizes: [], seeks: [], ended: false };
+    const report = { errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false };
     video.addEventListener("error", () => report.errors.push(`media ${video.error?.message}`));
     video.addEventListener("ended", () => { report.ended = true; });
     const onFrame = (_, metadata) => {
@@ -114,13 +114,20 @@ async function run({ player, url }) {
     await video.play();
     await until(() => video.currentTime > 1, "playing", report);
 
+    // Paused, the picture is exactly that of the time asked for; while it plays, the canvas may get
+    // the picture after the one that the callback is about.
     const seek = async (time) => {
+        video.pause();
         const before = report.frames.length;
         video.currentTime = time;
-        await until(() => !video.seeking && report.frames.length > before + 3, `seek ${time}`, report);
+        await until(() => !video.seeking && report.frames.length > before, `seek ${time}`, report);
+        await wait(100);
+        report.stills.push([time, barcode(video, context)]);
+        await video.play();
+        await until(() => report.frames.length > before + 4, `play from ${time}`, report);
         report.seeks.push([time, report.frames[report.frames.length - 1][0]]);
     };
-    await seek(video.duration * 0.7);
+    await seek(Math.floor(video.duration * 0.7) + 0.06);
     if (report.languages.length > 1) {
         attached.setAudio(1);
         await until(() => attached.switches.audio > 0, "audio switch", report);
