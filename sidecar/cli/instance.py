@@ -1,0 +1,88 @@
+"""A prefix directory in which openresty.conf can run: its folders, links and copy of the file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from sidecar.cli.nginx import Nginx
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+_LISTEN = re.compile(r"^(\s*listen\s+)8080(?=[\s;])", re.MULTILINE)
+_SIDECAR = re.compile(r"^([ \t]*server unix:sockets/sidecar-)0(\.sock[^\n]*\n)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """The prefix directory ``root`` (absolute)."""
+
+    root: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.root / "openresty.conf"
+
+    @property
+    def sockets(self) -> Path:
+        return self.root / "sockets"
+
+    @property
+    def media(self) -> Path:
+        return self.root / "media"
+
+    @property
+    def state(self) -> Path:
+        """Who runs here (processes.py)."""
+        return self.root / "stack.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "stack.lock"
+
+    def log(self, name: str) -> Path:
+        return self.root / "logs" / name
+
+    def make_folders(self, nginx: Nginx) -> None:
+        """Makes the folders that openresty.conf expects, and ``modules.d`` for this ``nginx``."""
+        for name in ("logs", "tmp", "modules.d"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self.sockets.mkdir(mode=0o750, exist_ok=True)
+        (self.root / "modules.d" / "origin.conf").write_text(nginx.main_context())
+
+    def make(self, nginx: Nginx, *, conf: Path, media: Path, port: int, workers: int) -> None:
+        """Makes everything, anew where it exists. Raises ``click.ClickException``."""
+        if self.root in (PROJECT, conf.parent):
+            raise click.ClickException(f"{self.root} holds the sources: name another run folder")
+        if not media.is_dir():
+            raise click.ClickException(f"the media folder {media} does not exist")
+        self.make_folders(nginx)
+        self._link("lua", conf.parent / "lua")
+        self._link("media", media)
+        self.conf.write_text(render(conf.read_text(), port=port, workers=workers))
+
+    def _link(self, name: str, target: Path) -> None:
+        link = self.root / name
+        if link.is_symlink():
+            link.unlink()
+        elif link.exists():
+            raise click.ClickException(f"{link} is in the way of a link to {target}")
+        link.symlink_to(target)
+
+
+def render(text: str, *, port: int, workers: int) -> str:
+    """openresty.conf with another port, and one upstream server for each sidecar process.
+
+    Raises ``click.ClickException`` unless each line to change is there exactly once.
+    """
+    text, listens = _LISTEN.subn(lambda match: f"{match[1]}{port}", text)
+    text, servers = _SIDECAR.subn(
+        lambda match: "".join(f"{match[1]}{n}{match[2]}" for n in range(workers)), text
+    )
+    for what, count in (("listen 8080", listens), ("server unix:sockets/sidecar-0.sock", servers)):
+        if count != 1:
+            raise click.ClickException(f"openresty.conf has {count} lines '{what}', not one")
+    return text

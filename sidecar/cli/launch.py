@@ -1,0 +1,253 @@
+"""Starting and stopping a sidecar and an nginx as one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import click
+
+from sidecar.cli import probe
+from sidecar.cli.instance import PROJECT, Instance
+from sidecar.cli.nginx import Nginx, find_nginx
+from sidecar.cli.processes import Process, identify, pause, read_state, write_state
+from sidecar.clock import monotonic_ns
+
+START_SECONDS = 30.0
+LISTED = 20
+
+# A download that goes on may take hours: it gets some seconds.
+_NGINX_STOP = ((signal.SIGQUIT, 3.0), (signal.SIGTERM, 3.0))
+_SIDECAR_STOP = ((signal.SIGTERM, 12.0),)
+_RUN_STOP = ((signal.SIGTERM, 30.0),)
+_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+Output = IO[bytes] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One instance and what it serves; ``index_budget`` in bytes for all sidecar processes."""
+
+    instance: Instance
+    conf: Path
+    media: Path
+    port: int
+    workers: int
+    index_budget: int
+    log_format: str
+    log_level: str
+
+
+def start(settings: Settings, output: Output) -> dict[str, Process]:
+    """Starts the stack; returns its processes by name once a manifest has been fetched.
+
+    ``output``: where the sidecar logs; None = here, and the stack is known as run by this process.
+    Raises ``click.ClickException`` with the reason when it cannot be served; nothing is left then.
+    """
+    instance = settings.instance
+    leftover = read_state(instance.state)
+    if {"sidecar", "nginx"} <= set(leftover):
+        raise click.ClickException(f"{instance.root} is running already")
+    _stop_processes(instance, leftover)  # half a stack: what is left when one was killed
+    nginx = find_nginx()
+    instance.make(
+        nginx,
+        conf=settings.conf,
+        media=settings.media,
+        port=settings.port,
+        workers=settings.workers,
+    )
+    if not probe.port_is_free(settings.port):
+        raise click.ClickException(f"port {settings.port} is in use")
+    processes: dict[str, Process] = {}
+    owner = {} if output is not None else {"run": identify(os.getpid())}
+    try:
+        processes["sidecar"] = _spawn_sidecar(settings, output)
+        write_state(instance.state, processes | owner)
+        _wait_for_sockets(settings, processes)
+        processes["nginx"] = _spawn_nginx(nginx, instance)
+        write_state(instance.state, processes | owner)
+        _wait_until_served(settings, processes)
+    except BaseException:
+        _stop_processes(instance, processes)
+        raise
+    return processes
+
+
+@contextlib.contextmanager
+def running(settings: Settings) -> Iterator[dict[str, Process]]:
+    """``start`` for the length of a block, with the sidecar's log on standard error."""
+    processes = start(settings, output=None)
+    try:
+        yield processes
+    finally:
+        _stop_processes(settings.instance, processes)
+
+
+def stop(instance: Instance) -> bool:
+    """Stops what runs in ``instance``; whether anything did."""
+    running = read_state(instance.state)
+    if "run" in running:
+        running["run"].stop(_RUN_STOP)
+    _stop_processes(instance, read_state(instance.state))
+    return bool(running)
+
+
+def obituary(settings: Settings, processes: dict[str, Process]) -> str:
+    """Which processes ended, and the last lines of the logs."""
+    dead = [name for name, process in processes.items() if not process.is_alive]
+    return f"{' and '.join(dead)} ended\n{_logs(settings.instance)}"
+
+
+def try_conf(conf: Path) -> str:
+    """Starts nginx once with ``conf`` in a folder of its own, and stops it.
+
+    Returns what it printed; raises ``click.ClickException`` with that when it does not start.
+    """
+    nginx = find_nginx()
+    with tempfile.TemporaryDirectory(prefix="origin-") as folder:
+        media = Path(folder, "media")
+        media.mkdir()
+        instance = Instance(Path(folder, "run"))
+        port = probe.free_port()
+        instance.make(nginx, conf=conf, media=media, port=port, workers=1)
+        printed = instance.log("start.log")
+        process = _spawn_nginx(nginx, instance)
+        try:
+            deadline = monotonic_ns() + int(START_SECONDS * 1e9)
+            while probe.port_is_free(port):
+                if not process.is_alive or monotonic_ns() > deadline:
+                    raise click.ClickException(f"{conf} does not start\n{_logs(instance)}")
+                pause()
+        finally:
+            process.stop(_NGINX_STOP)
+        return printed.read_text(errors="replace")
+
+
+def _spawn_sidecar(settings: Settings, output: Output) -> Process:
+    search = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return _spawn(
+        [
+            *(sys.executable, "-P", "-m", "sidecar", "serve"),
+            *("--sockets", str(settings.instance.sockets)),
+            *("--workers", str(settings.workers)),
+            *("--index-budget", str(settings.index_budget)),
+            *("--log-format", settings.log_format),
+            *("--log-level", settings.log_level),
+        ],
+        settings.instance,
+        output,
+        {**os.environ, "PYTHONPATH": os.pathsep.join(search)},
+    )
+
+
+def _spawn_nginx(nginx: Nginx, instance: Instance) -> Process:
+    with instance.log("start.log").open("wb") as output:
+        return _spawn(
+            [
+                nginx.binary,
+                *("-p", f"{instance.root}/", "-c", str(instance.conf)),
+                *("-e", "logs/error.log", "-g", "daemon off;"),
+            ],
+            instance,
+            output,
+            dict(os.environ),
+        )
+
+
+def _spawn(
+    command: list[str], instance: Instance, output: Output, environment: dict[str, str]
+) -> Process:
+    # A session of its own: Ctrl-C on the terminal reaches this process only, which then stops
+    # nginx before the sidecar.
+    child = subprocess.Popen(
+        command,
+        cwd=instance.root,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environment,
+        start_new_session=True,
+    )
+    return identify(child.pid)
+
+
+def _wait_for_sockets(settings: Settings, processes: dict[str, Process]) -> None:
+    """Returns when every sidecar process listens: nginx would avoid a late one for a while."""
+    sockets = [settings.instance.sockets / f"sidecar-{n}.sock" for n in range(settings.workers)]
+    deadline = monotonic_ns() + int(START_SECONDS * 1e9)
+    while not all(path.exists() for path in sockets):
+        if not processes["sidecar"].is_alive:
+            raise click.ClickException(obituary(settings, processes))
+        if monotonic_ns() > deadline:
+            raise click.ClickException(f"the sidecar does not start\n{_logs(settings.instance)}")
+        pause()
+
+
+def _wait_until_served(settings: Settings, processes: dict[str, Process]) -> None:
+    """Returns when a manifest has been fetched; raises ``click.ClickException`` with the reason."""
+    paths = probe.playable(settings.media, LISTED)
+    asked = itertools.cycle(paths or [probe.NOTHING])
+    refused: dict[str, str] = {}
+    deadline = monotonic_ns() + int(START_SECONDS * 1e9)
+    last = "no answer"
+    while monotonic_ns() < deadline:
+        if not all(process.is_alive for process in processes.values()):
+            raise click.ClickException(obituary(settings, processes))
+        path = next(asked)
+        try:
+            status, line = probe.get(settings.port, f"{path}/.m3u8", 10.0)
+        except OSError as error:
+            last = str(error)
+            pause()
+            continue
+        last = f"{path}/.m3u8 answers {status}: {line}"
+        if status == 200 or (not paths and status == 404):
+            return
+        if 400 <= status < 500:
+            refused[path] = last
+            if len(refused) >= len(paths):
+                raise click.ClickException("\n".join(["nothing can be served", *refused.values()]))
+        else:
+            pause()
+    raise click.ClickException(
+        f"not ready after {START_SECONDS:g} seconds: {last}\n{_logs(settings.instance)}"
+    )
+
+
+def _stop_processes(instance: Instance, processes: dict[str, Process]) -> None:
+    # A second Ctrl-C must not leave one of them running.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        # nginx first, so that the answers it is making are still planned.
+        for name, signals in (("nginx", _NGINX_STOP), ("sidecar", _SIDECAR_STOP)):
+            if name in processes:
+                processes[name].stop(signals)
+        instance.state.unlink(missing_ok=True)
+        for left in instance.sockets.glob("*.sock"):
+            left.unlink(missing_ok=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _logs(instance: Instance) -> str:
+    names = ("sidecar.log", "start.log", "error.log")
+    tails = ((instance.log(name), _tail(instance.log(name))) for name in names)
+    return "\n".join(f"--- {path}\n{tail}" for path, tail in tails if tail)
+
+
+def _tail(path: Path, lines: int = 15) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""

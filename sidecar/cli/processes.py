@@ -1,0 +1,98 @@
+"""Processes that were started here, told from strangers that have inherited their number."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from sidecar.clock import monotonic_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """``started``: start time as the kernel counts it (clock ticks since boot)."""
+
+    pid: int
+    started: int
+
+    @property
+    def is_alive(self) -> bool:
+        return _look(self.pid) == self.started
+
+    def stop(self, signals: tuple[tuple[signal.Signals, float], ...]) -> None:
+        """Sends each signal and waits its seconds for the end, then kills."""
+        for number, seconds in (*signals, (signal.SIGKILL, 5.0)):
+            if not self.is_alive:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+            deadline = monotonic_ns() + int(seconds * 1e9)
+            while self.is_alive and monotonic_ns() < deadline:
+                pause()
+
+
+def pause(seconds: float = 0.02) -> None:
+    """The time between two looks at something that will come (soon)."""
+    threading.Event().wait(seconds)
+
+
+def identify(pid: int) -> Process:
+    """The living process ``pid``; raises ``ProcessLookupError``."""
+    started = _look(pid)
+    if started is None:
+        raise ProcessLookupError(pid)
+    return Process(pid, started)
+
+
+def _look(pid: int) -> int | None:
+    """Start time of ``pid``, or None when it has ended (a zombie has)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command name may hold spaces and parentheses: fields count from its last one.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def write_state(path: Path, processes: Mapping[str, Process]) -> None:
+    """Records who runs, in one step."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({name: asdict(process) for name, process in processes.items()}))
+    new.replace(path)
+
+
+def read_state(path: Path) -> dict[str, Process]:
+    """Those recorded at ``path`` that are still alive."""
+    try:
+        recorded = json.loads(path.read_text())
+        processes = {
+            name: Process(int(fields["pid"]), int(fields["started"]))
+            for name, fields in recorded.items()
+        }
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {name: process for name, process in processes.items() if process.is_alive}
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds ``path`` against another start or stop; raises ``click.ClickException`` when held."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise click.ClickException(f"another command works on {path.parent}") from None
+        yield
+    finally:
+        os.close(descriptor)
