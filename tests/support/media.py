@@ -201,6 +201,15 @@ RECIPES = (
           *("-frag_duration", "500000")),
     _copy("frag_partial.mp4", "bframes_closed.mp4", *("-movflags", "+frag_keyframe")),
     _copy("frag_piff.ismv", "bframes_closed.mp4", *("-f", "ismv", "-movflags", "+frag_keyframe")),
+    # Tens of megabytes in a few seconds: more than sockets and proxies can swallow.
+    Recipe(
+        file="heavy.mp4",
+        arguments=(
+            *(*LAVFI, "testsrc2=s=640x360:r=25:d=4,noise=alls=90:allf=t", "-c:v", "libx264"),
+            *("-preset", "ultrafast", "-qp", "4", "-g", "25", "-pix_fmt", "yuv420p"),
+            *("-threads", "1", *EXACT, "-movflags", "+faststart", "{out}"),
+        ),
+    ),
     # A ladder, one file per rendition, for a server manifest.
     _rendition("ladder_1.mp4", 160, 90, "60k"),
     _rendition("ladder_2.mp4", 240, 136, "140k"),
