@@ -1,0 +1,286 @@
+"""From a source to a media file whose samples are known: where all formats begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from sidecar.boxes.declared import Handler, read_hdlr, read_mdhd, read_tkhd
+from sidecar.boxes.fragment import SAMPLE_SIZE, Run, read_moof
+from sidecar.boxes.movie import (
+    Movie,
+    TrackBoxes,
+    is_self_contained,
+    read_elng,
+    read_moov,
+    read_stsd,
+)
+from sidecar.boxes.tables import MAX_SAMPLES
+from sidecar.codecs.describe import describe
+from sidecar.codecs.facts import AudioFacts, Facts, VideoFacts
+from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
+from sidecar.media.columns import Columns, check_inside, concatenate
+from sidecar.media.edits import Window, edit_window, present, video_lead
+from sidecar.media.fragmented import fragment_columns
+from sidecar.media.layout import Layout, read_layout
+from sidecar.media.progressive import moov_columns
+from sidecar.media.track import Kind, MediaFile, Track
+from sidecar.storage.source import Source, SourceIdentity
+from sidecar.units import rescale
+
+_KINDS = {
+    b"vide": Kind.VIDEO,
+    b"soun": Kind.AUDIO,
+    b"text": Kind.TEXT,
+    b"subt": Kind.TEXT,
+    b"sbtl": Kind.TEXT,
+}
+_PROTECTED = frozenset((b"encv", b"enca", b"enct", b"encs", b"drmi", b"drms"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Playable:
+    """A track whose codec is served, before its samples are read."""
+
+    boxes: TrackBoxes
+    track_id: int
+    kind: Kind
+    timescale: int
+    language: str | None
+    handler_name: str
+    sample_entry_box: bytes
+    facts: Facts
+    window: Window
+
+
+def index_media(source: Source) -> MediaFile:
+    """The tracks of an MP4 file with all their samples: progressive, fragmented, or both in one.
+
+    Tracks that are not served (unknown codecs, encrypted, without samples, timecode ...) are named
+    in ``skipped``. A fragmented file that ends inside its last fragment is served without it, and
+    ``skipped`` says so.
+
+    Raises ``InvalidMedia`` when the file is damaged, ``UnsupportedMedia`` when nothing in it is
+    served or a served track uses what is not (several sample entries, odd edit lists),
+    ``MissingTfra`` when its tracks have no samples, ``StorageError``. ``path`` is filled in.
+    """
+    try:
+        return _index(source)
+    except MediaError as error:
+        error.path = error.path or source.identity.path
+        raise
+
+
+def _index(source: Source) -> MediaFile:
+    identity = source.identity
+    layout = read_layout(source)
+    movie = read_moov(layout.moov)
+    skipped: list[str] = []
+    playable = _playable_tracks(movie, bool(layout.moofs), skipped)
+    columns = _all_columns(playable, movie, layout, identity.size, skipped)
+    tracks = _present_all(playable, columns, identity, skipped)
+    if not tracks:
+        reasons = "; ".join(skipped) or "there is no track"
+        error = MissingTfra if playable else UnsupportedMedia
+        raise error(f"nothing in the file can be served: {reasons}")
+    return MediaFile(source=identity, tracks=tuple(tracks), skipped=tuple(skipped))
+
+
+def _playable_tracks(movie: Movie, fragmented: bool, skipped: list[str]) -> list[_Playable]:
+    found: list[_Playable] = []
+    ids: set[int] = set()
+    for boxes in movie.tracks:
+        header = read_tkhd(boxes.leaf(b"tkhd"))
+        if header.track_ID in ids:
+            raise boxes.leaf(b"tkhd").damaged(f"two tracks have track_ID {header.track_ID}")
+        ids.add(header.track_ID)
+        handler = read_hdlr(boxes.leaf(b"hdlr"))
+        name = f"track {header.track_ID} ({_printable(handler.handler_type)})"
+        track = _playable(movie, boxes, header.track_ID, handler, fragmented)
+        if isinstance(track, str):
+            skipped.append(f"{name}: {track}")
+        else:
+            found.append(track)
+    return found
+
+
+def _playable(
+    movie: Movie, boxes: TrackBoxes, track_id: int, handler: Handler, fragmented: bool
+) -> _Playable | str:
+    """The track, or why it is skipped."""
+    if handler.handler_type not in _KINDS:
+        return "not audio, video or text"
+    media = read_mdhd(boxes.leaf(b"mdhd"))
+    entry = read_stsd(boxes.leaf(b"stsd"))
+    if entry.type in _PROTECTED:
+        return "encrypted"
+    dref = boxes.leaves.get(b"dref")
+    if dref is not None and not is_self_contained(dref, entry.data_reference_index):
+        return "its data is in another file"
+    try:
+        facts = describe(
+            entry.box, handler.handler_type, box_path=entry.box_path, offset=entry.offset
+        )
+    except UnsupportedMedia as error:
+        return f"{_printable(entry.type)}: {error.sentence}"
+    kind = _KINDS[handler.handler_type]
+    described = (
+        Kind.VIDEO
+        if isinstance(facts, VideoFacts)
+        else Kind.AUDIO
+        if isinstance(facts, AudioFacts)
+        else Kind.TEXT
+    )
+    if kind is not described:
+        return f"{_printable(entry.type)} does not belong into a track of {kind}"
+    elng = boxes.leaves.get(b"elng")
+    language = (read_elng(elng) if elng else None) or media.language
+    return _Playable(
+        boxes=boxes,
+        track_id=track_id,
+        kind=kind,
+        timescale=media.timescale,
+        language=None if language == "und" else language,
+        handler_name=handler.name,
+        sample_entry_box=entry.box,
+        facts=facts,
+        window=edit_window(
+            boxes.leaves.get(b"elst"),
+            movie_timescale=movie.header.timescale,
+            timescale=media.timescale,
+            fragmented=fragmented,
+        ),
+    )
+
+
+def _printable(four_cc: bytes) -> str:
+    return four_cc.decode("ascii", "replace") if four_cc.isalnum() else f"0x{four_cc.hex()}"
+
+
+def _all_columns(
+    playable: Sequence[_Playable],
+    movie: Movie,
+    layout: Layout,
+    file_size: int,
+    skipped: list[str],
+) -> list[Columns]:
+    """The samples of each track, checked to lie in the file."""
+    budget = _Budget(file_size)
+    columns: list[Columns] = []
+    for track in playable:
+        tables = moov_columns(track.boxes, file_size)
+        where = (track.boxes.box_path, track.boxes.offset)
+        budget.spend(len(tables), int(tables.size.sum(dtype=np.int64)), where)
+        check_inside(tables, file_size, where)
+        columns.append(tables)
+    by_track: dict[int, list[Run]] = {track.track_id: [] for track in playable}
+    for run in _complete_runs(layout, movie, file_size, skipped):
+        own = by_track.get(run.track_ID)
+        if own is not None:
+            # Before a run is expanded: with one size for all, nothing else bounds its length.
+            common = 0 if run.layout & SAMPLE_SIZE else run.data_length
+            if not common and not run.layout & SAMPLE_SIZE and run.sample_count:
+                raise InvalidMedia(
+                    "the samples have no size", box_path=run.box_path, offset=run.moof_offset
+                )
+            budget.spend(run.sample_count, common, (run.box_path, run.moof_offset))
+            own.append(run)
+    for position, track in enumerate(playable):
+        own = by_track[track.track_id]
+        if own:
+            before = columns[position]
+            where = (own[0].box_path, own[0].moof_offset)
+            fragments = fragment_columns(own, int(before.decode_time[-1]))
+            check_inside(fragments, file_size, where)
+            columns[position] = concatenate(before, fragments, where) if len(before) else fragments
+    return columns
+
+
+class _Budget:
+    """What all tracks of a file together may hold.
+
+    Samples of different tracks do not share bytes, so together they are no larger than the file:
+    without that rule small tables that all point at the same bytes would multiply.
+    """
+
+    def __init__(self, file_size: int) -> None:
+        self._bytes = file_size
+        self._samples = MAX_SAMPLES
+
+    def spend(self, samples: int, size: int, where: tuple[str, int]) -> None:
+        self._samples -= samples
+        self._bytes -= size
+        if self._bytes < 0:
+            raise InvalidMedia(
+                "the samples are larger than the file", box_path=where[0], offset=where[1]
+            )
+        if self._samples < 0:
+            raise UnsupportedMedia(
+                f"there are more than {MAX_SAMPLES} samples", box_path=where[0], offset=where[1]
+            )
+
+
+def _complete_runs(layout: Layout, movie: Movie, file_size: int, skipped: list[str]) -> list[Run]:
+    """The runs of all moofs; without those at the end of a cut file whose data is not all there."""
+    fragments = [
+        read_moof(moof.data, moof.body, moof.offset, index, movie.defaults)
+        for index, moof in enumerate(layout.moofs)
+    ]
+    if layout.cut_at is not None:
+        whole = len(fragments)
+        while whole and any(
+            run.data_offset + run.data_length > file_size for run in fragments[whole - 1]
+        ):
+            whole -= 1
+        if whole < len(fragments) or layout.cut_type == b"moof":
+            skipped.append(f"the last fragment: the file ends at byte {file_size}, inside it")
+        del fragments[whole:]
+    return [run for fragment in fragments for run in fragment]
+
+
+def _present_all(
+    playable: Sequence[_Playable],
+    columns: Sequence[Columns],
+    identity: SourceIdentity,
+    skipped: list[str],
+) -> list[Track]:
+    # One shift for all tracks keeps them in step; it is that of the video that needs the most.
+    lead = Fraction(0)
+    for track, own in zip(playable, columns, strict=True):
+        if track.kind is Kind.VIDEO:
+            lead = max(lead, Fraction(video_lead(own, track.window), track.timescale))
+    tracks: list[Track] = []
+    for track, own in zip(playable, columns, strict=True):
+        shift = rescale(lead.numerator, lead.denominator, track.timescale)
+        where = (track.boxes.box_path, track.boxes.offset)
+        presented = present(
+            own,
+            track.window,
+            kind=track.kind,
+            timescale=track.timescale,
+            shift=shift,
+            where=where,
+        )
+        if presented is None:
+            reason = "no sample is within its edit list" if len(own) else "no samples"
+            skipped.append(f"track {track.track_id} ({track.kind}): {reason}")
+            continue
+        samples, edit_media_time = presented
+        tracks.append(
+            Track(
+                kind=track.kind,
+                track_id=track.track_id,
+                timescale=track.timescale,
+                language=track.language,
+                handler_name=track.handler_name,
+                sample_entry_box=track.sample_entry_box,
+                facts=track.facts,
+                edit_media_time=edit_media_time,
+                samples=samples,
+                source=identity,
+            )
+        )
+    return tracks

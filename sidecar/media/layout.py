@@ -1,0 +1,111 @@
+"""The top level of a file: its moov, and its moofs with their runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.boxes.header import BoxHeader, read_header
+from sidecar.boxes.leaf import Leaf
+from sidecar.errors import InvalidMedia, UnsupportedMedia
+from sidecar.storage.source import Source
+
+# A 24-hour moov of a film with many tracks is 60 MB.
+MAX_MOOV = 256 << 20
+MAX_MOOF = 16 << 20
+# Three tracks in fragments of 1 s for 24 h are 520 000 boxes; each costs about 3 us.
+MAX_BOXES = 1 << 20
+
+# Holds a usual moof and the header of its mdat, so that a fragment costs one read.
+_WINDOW = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Moof:
+    """A movie fragment box: its bytes, where its body begins in them, where it is in the file."""
+
+    data: memoryview
+    body: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """``moov``: the first one. ``moofs``: in order. ``cut_at``: byte offset of the first top-level
+    box that is not all there (or is no box), None when the file is whole; ``cut_type``: its type.
+    """
+
+    moov: Leaf
+    moofs: tuple[Moof, ...]
+    cut_at: int | None
+    cut_type: bytes
+
+
+def read_layout(source: Source) -> Layout:
+    """Walks the top level; reads the bodies of moov and moof, skips all others.
+
+    A last box that claims more than the file holds ends the walk: the file was cut, or the size is
+    wrong, and whether that matters depends on where the samples are.
+
+    Raises ``InvalidMedia`` when there is no complete moov.
+    """
+    size = source.identity.size
+    moov: Leaf | None = None
+    moofs: list[Moof] = []
+    moof_bytes = 0
+    cut: InvalidMedia | None = None
+    cut_type = b""
+    position = 0
+    window, window_at = b"", 0
+    for _ in range(MAX_BOXES):
+        if position >= size:
+            break
+        at = position - window_at
+        if at + 32 > len(window) and window_at + len(window) < size:
+            window, window_at, at = (
+                source.read(position, min(_WINDOW, size - position)),
+                position,
+                0,
+            )
+        try:
+            # The container of a top-level box is the file: its end, seen from the window.
+            header = read_header(window, at, size - window_at, base=window_at)
+        except InvalidMedia as error:
+            cut = error
+            cut_type = window[at + 4 : at + 8]
+            break
+        length = header.end - header.start
+        if header.type == b"moov" and moov is None:
+            moov = _moov(_whole(source, window, header, window_at, MAX_MOOV), header, position)
+        elif header.type == b"moof":
+            moof_bytes += length
+            if moof_bytes > MAX_MOOV:
+                raise UnsupportedMedia("the moofs are too large", box_path="moof", offset=position)
+            data = _whole(source, window, header, window_at, MAX_MOOF)
+            moofs.append(Moof(memoryview(data), header.body - header.start, position))
+        position += length
+    else:
+        raise UnsupportedMedia(f"there are more than {MAX_BOXES} boxes", offset=position)
+    if moov is None:
+        if cut is not None:
+            raise cut
+        raise InvalidMedia("the file has no moov")
+    return Layout(moov, tuple(moofs), None if cut is None else position, cut_type)
+
+
+def _whole(source: Source, window: bytes, header: BoxHeader, window_at: int, limit: int) -> bytes:
+    """All bytes of a box."""
+    length = header.end - header.start
+    if length > limit:
+        raise UnsupportedMedia(
+            f"the box has {length} bytes, at most {limit} are read",
+            box_path=header.name,
+            offset=window_at + header.start,
+        )
+    if header.end <= len(window):
+        return window[header.start : header.end]
+    return source.read(window_at + header.start, length)
+
+
+def _moov(data: bytes, header: BoxHeader, position: int) -> Leaf:
+    body = header.body - header.start
+    return Leaf(header.type, memoryview(data)[body:], "moov", position + body)
