@@ -91,8 +91,9 @@ def test_a_server_manifest(client: Client, stack: Stack) -> None:
     path = stack.media / "swapped.ism"
     for names in (("ladder_1.mp4", "ladder_2.mp4"), ("ladder_3.mp4", "ladder_audio.mp4")):
         body = "".join(
-            f'<{"audio" if "audio" in name else "video"} src="{name}" systemBitrate="{bitrate}000"/>'
+            f"<{kind} src='{name}' systemBitrate='{bitrate}000'/>"
             for bitrate, name in enumerate(names, 1)
+            for kind in ("audio" if "audio" in name else "video",)
         )
         path.write_text(
             '<smil xmlns="http://www.w3.org/2001/SMIL20/Language"><head/><body><switch>'

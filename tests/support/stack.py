@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +54,46 @@ class Stack:
             path.read_text(errors="replace") for path in logs if "access" not in path.name
         )
 
+    def access_log(self) -> str:
+        """nginx's access log."""
+        return "".join(path.read_text() for path in (self.run / "logs").glob("*access*"))
+
+    def pid(self, name: str) -> int:
+        """The process ``sidecar`` (its supervisor) or ``nginx`` (its master)."""
+        recorded: dict[str, dict[str, int]] = json.loads((self.run / "stack.json").read_text())
+        return recorded[name]["pid"]
+
     def stop(self) -> None:
         done = origin("stop", "--run", self.run)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def children(pid: int) -> list[int]:
+    """The living children of the process ``pid``."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether ``pid`` runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 10) -> None:
+    """Waits until ``condition``; raises ``AssertionError`` after ``seconds``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def end_process(pid: int, number: int) -> None:
+    """Sends signal ``number`` to ``pid`` and waits until it has ended."""
+    os.kill(pid, number)
+    eventually(lambda: not is_alive(pid), f"end of process {pid}", seconds=15)
 
 
 def start(run: Path, media: Path, *, workers: int = 2) -> Stack:
