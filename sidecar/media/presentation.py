@@ -65,6 +65,7 @@ class Presentation:
     video, each by ascending bitrate. ``options``: playout options of the manifest's head, names
     with underscores. ``sources``: every file that this was made from (server manifest first, when
     there is one). ``last_modified_ns``: of the server manifest, or of the media file without one.
+    ``warnings``: sentences on tracks that were left out, for the log.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Presentation:
     options: dict[str, str]
     sources: tuple[SourceIdentity, ...]
     last_modified_ns: int
+    warnings: tuple[str, ...] = ()
 
     def of_kind(self, kind: Kind) -> tuple[Rendition, ...]:
         return tuple(rendition for rendition in self.renditions if rendition.kind is kind)

@@ -1,0 +1,204 @@
+"""Presentations from server manifests and media files: which track, under which name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from sidecar.errors import InvalidMedia, MediaError, NotFound, UnsupportedMedia
+from sidecar.media.languages import is_language
+from sidecar.media.presentation import Presentation, Rendition
+from sidecar.media.server_manifest import Entry, ServerManifest
+from sidecar.media.track import Kind, MediaFile, Track
+from sidecar.storage.source import SourceIdentity
+
+_ORDER = {Kind.AUDIO: 0, Kind.TEXT: 1, Kind.VIDEO: 2}
+_REASONS = 3  # reasons for left-out tracks that a sentence repeats
+
+
+def presentation_from_manifest(
+    name: str,
+    manifest: ServerManifest,
+    identity: SourceIdentity,
+    files: Mapping[str, MediaFile],
+) -> Presentation:
+    """The presentation ``name`` that ``manifest`` (the file ``identity``) describes.
+
+    ``files``: the indexed media file of every ``src`` of the manifest. An entry takes the track
+    that its trackID names; without one, the n-th such entry of a (src, kind) takes the n-th track
+    of that kind that no trackID names. Entries whose track was left out by the index because it
+    cannot be served are left out with a warning.
+
+    Raises ``NotFound`` when a src is not in ``files``; ``InvalidMedia`` when a file has no such
+    track or the manifest lists none; ``UnsupportedMedia`` when no entry is left, or when the
+    manifest asks for encryption.
+    """
+    _refuse_encryption(manifest, identity)
+    if not manifest.entries:
+        raise InvalidMedia("the server manifest lists no tracks", path=identity.path)
+    for entry in manifest.entries:
+        if entry.src not in files:
+            raise NotFound(f"{_entry_name(entry)} does not exist")
+    claimed = {
+        (entry.src, entry.track_id) for entry in manifest.entries if entry.track_id is not None
+    }
+    taken: dict[tuple[str, Kind], int] = {}
+    renditions = []
+    warnings = []
+    for entry in manifest.entries:
+        media = files[entry.src]
+        try:
+            track = _select(entry, media, claimed, taken, identity)
+        except UnsupportedMedia as error:
+            warnings.append(error.sentence)
+            continue
+        renditions.append(_rendition(track, entry))
+    if not renditions:
+        raise UnsupportedMedia(
+            f"no track of the server manifest can be served: {_few(warnings)}", path=identity.path
+        )
+    unique = {files[entry.src].source.path: files[entry.src] for entry in manifest.entries}
+    return Presentation(
+        name=name,
+        renditions=_ordered(renditions),
+        options=manifest.options,
+        sources=(identity, *(media.source for media in unique.values())),
+        last_modified_ns=identity.mtime_ns,
+        warnings=(*warnings, *_left_out(unique.values())),
+    )
+
+
+def presentation_from_media(name: str, media: MediaFile) -> Presentation:
+    """The presentation ``name`` of all tracks of ``media``, bitrates measured.
+
+    Raises ``UnsupportedMedia`` when none of its tracks can be served, ``InvalidMedia`` when it has
+    none.
+    """
+    if not media.tracks:
+        raise _no_track("the file", media, media.source.path)
+    return Presentation(
+        name=name,
+        renditions=_ordered(_rendition(track, None) for track in media.tracks),
+        options={},
+        sources=(media.source,),
+        last_modified_ns=media.source.mtime_ns,
+        warnings=_left_out([media]),
+    )
+
+
+def default_name(kind: Kind, language: str | None) -> str:
+    """trackName where none is given: the kind and the language (``audio_eng``, ``video``)."""
+    return f"{kind.value}_{language}" if language else kind.value
+
+
+def track_language(track: Track) -> str | None:
+    """The language that the media says, where it has the form of one."""
+    return track.language if track.language and is_language(track.language) else None
+
+
+def unique_names(named: Iterable[tuple[str, int]]) -> list[str]:
+    """The trackName of each (trackName, bitrate): the same, with ``_1``, ``_2`` ... behind it
+    where an earlier one has both in common."""
+    pairs = list(named)
+    reserved = set(pairs)
+    used: set[tuple[str, int]] = set()
+    names = []
+    for name, bitrate in pairs:
+        chosen, suffix = name, 0
+        while (chosen, bitrate) in used or (suffix and (chosen, bitrate) in reserved):
+            suffix += 1
+            chosen = f"{name}_{suffix}"
+        used.add((chosen, bitrate))
+        names.append(chosen)
+    return names
+
+
+def _refuse_encryption(manifest: ServerManifest, identity: SourceIdentity) -> None:
+    for group in manifest.param_groups:
+        if any(name in ("key", "license_server_url") for name, _ in group.metas):
+            raise UnsupportedMedia(
+                f"the server manifest asks for encryption (paramGroup {group.id}), "
+                "which is not available",
+                path=identity.path,
+            )
+
+
+def _select(
+    entry: Entry,
+    media: MediaFile,
+    claimed: set[tuple[str, int]],
+    taken: dict[tuple[str, Kind], int],
+    identity: SourceIdentity,
+) -> Track:
+    if entry.track_id is not None:
+        for track in media.tracks:
+            if track.track_id == entry.track_id:
+                if track.kind is not entry.kind:
+                    raise InvalidMedia(
+                        f"{_entry_name(entry)}: track {track.track_id} is {track.kind.value}, "
+                        f"not {entry.kind.value}",
+                        path=identity.path,
+                    )
+                return track
+        raise _no_track(f"{_entry_name(entry)}: track {entry.track_id}", media, identity.path)
+    position = taken.get((entry.src, entry.kind), 0)
+    taken[entry.src, entry.kind] = position + 1
+    free = [
+        track
+        for track in media.tracks
+        if track.kind is entry.kind and (entry.src, track.track_id) not in claimed
+    ]
+    if position >= len(free):
+        what = f"{entry.kind.value} track" + (f" {position + 1}" if position else "")
+        raise _no_track(f"{_entry_name(entry)}: {what}", media, identity.path)
+    return free[position]
+
+
+def _no_track(what: str, media: MediaFile, path: str) -> MediaError:
+    if media.skipped:
+        return UnsupportedMedia(f"{what} cannot be served: {_few(media.skipped)}", path=path)
+    if media.tracks:
+        return InvalidMedia(f"{what} does not exist in the media file", path=path)
+    return InvalidMedia(f"{what} has no tracks", path=path)
+
+
+def _few(reasons: Iterable[str]) -> str:
+    listed = list(reasons)
+    rest = f" and {len(listed) - _REASONS} more" if len(listed) > _REASONS else ""
+    return "; ".join(listed[:_REASONS]) + rest
+
+
+def _entry_name(entry: Entry) -> str:
+    # The last part only: src may be an absolute path of this server's disk.
+    return f"line {entry.line} of the server manifest, {PurePosixPath(entry.src).name}"
+
+
+def _left_out(files: Iterable[MediaFile]) -> tuple[str, ...]:
+    return tuple(
+        f"{PurePosixPath(media.source.path).name}: {reason}"
+        for media in files
+        for reason in media.skipped
+    )
+
+
+def _rendition(track: Track, entry: Entry | None) -> Rendition:
+    language = (entry.language if entry else None) or track_language(track)
+    return Rendition(
+        name=(entry.track_name if entry else None) or default_name(track.kind, language),
+        bitrate=(entry.bitrate if entry else None) or track.average_bitrate,
+        language=language,
+        label=entry.label if entry else None,
+        role=entry.role if entry else None,
+        track=track,
+    )
+
+
+def _ordered(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
+    """Audio, text, video, each by ascending bitrate, with selectors that are unique."""
+    ordered = sorted(renditions, key=lambda one: (_ORDER[one.kind], one.bitrate))
+    names = unique_names((one.name, one.bitrate) for one in ordered)
+    return tuple(
+        one if one.name == name else replace(one, name=name)
+        for one, name in zip(ordered, names, strict=True)
+    )
