@@ -7,7 +7,7 @@ leaves the rows of truns alone: they are expanded for all fragments of a track a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class Run:
     ``base_media_decode_time``: of its first sample, from tfdt or tfxd, or None when it continues.
     ``data_offset``: byte offset of its first sample in the file. ``layout``: which columns ``rows``
     has, the trun flags within ``ROW``; each is 32 bits. ``default_*`` hold where a column is
-    missing. ``first_sample_flags``: None when not given. ``moof_offset``, ``box_path``: evidence.
+    missing. ``first_sample_flags``: None when not given. ``moof_offset``: byte offset of its moof.
     """
 
     track_ID: int  # noqa: N815 - the specification's spelling
@@ -67,7 +67,6 @@ class Run:
     default_sample_flags: int
     first_sample_flags: int | None
     moof_offset: int
-    box_path: str
 
     @property
     def data_length(self) -> int:
@@ -78,24 +77,26 @@ class Run:
         column = 1 if self.layout & SAMPLE_DURATION else 0
         return int(table[:, column].sum(dtype=np.int64))
 
+    @property
+    def where(self) -> tuple[str, int]:
+        """Box path and byte offset, for errors."""
+        return f"moof/traf(track {self.track_ID})/trun", self.moof_offset
 
-def _boxes(
-    data: memoryview, start: int, end: int, box_path: str, base: int
-) -> Iterator[tuple[bytes, int, int]]:
-    """Type, body and end of each box in ``start`` .. ``end``: the fast form of ``header.walk``."""
-    while start < end:
-        if end - start >= 8:
-            size, box_type = _HEADER.unpack_from(data, start)
-            if 8 <= size <= end - start:
-                yield box_type, start + 8, start + size
-                start += size
-                continue
-        elif end - start == 4 and not any(data[start:end]):
-            return
-        header = read_header(data, start, end, box_path=box_path, base=base)
-        # An extended type is part of the header there and of the body here.
-        yield header.type, header.body - len(header.extended_type), header.end
-        start = header.end
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Where a moof stands, to make errors about byte ``at`` of it."""
+
+    box_path: str
+    moof_offset: int
+
+    def damaged(self, sentence: str, child: str, at: int) -> InvalidMedia:
+        return InvalidMedia(
+            sentence, box_path=f"{self.box_path}/{child}", offset=self.moof_offset + at
+        )
+
+    def short(self, child: str, at: int) -> InvalidMedia:
+        return self.damaged("the box ends before its fields do", child, at)
 
 
 def read_moof(
@@ -110,21 +111,42 @@ def read_moof(
     Raises ``InvalidMedia`` when a box or a count does not fit.
     """
     runs: list[Run] = []
-    number = 0
-    path = f"moof[{index}]"
-    for box_type, start, end in _boxes(data, body, len(data), path, offset):
+    evidence = _Evidence(f"moof[{index}]", offset)
+    for box_type, start, end in _boxes(data, body, len(data), evidence):
         if box_type == b"traf":
-            _read_traf(data, start, end, offset, f"{path}/traf[{number}]", defaults, runs)
-            number += 1
+            _read_traf(data, start, end, evidence, defaults, runs)
     return runs
+
+
+def _boxes(
+    data: memoryview, start: int, end: int, evidence: _Evidence
+) -> list[tuple[bytes, int, int]]:
+    """Type, body and end of each box in ``start`` .. ``end``: the fast form of ``header.walk``."""
+    boxes: list[tuple[bytes, int, int]] = []
+    unpack = _HEADER.unpack_from
+    while start < end:
+        if end - start >= 8:
+            size, box_type = unpack(data, start)
+            if 8 <= size <= end - start:
+                boxes.append((box_type, start + 8, start + size))
+                start += size
+                continue
+        elif end - start == 4 and not any(data[start:end]):
+            break
+        header = read_header(
+            data, start, end, box_path=evidence.box_path, base=evidence.moof_offset
+        )
+        # An extended type is part of the header there and of the body here.
+        boxes.append((header.type, header.body - len(header.extended_type), header.end))
+        start = header.end
+    return boxes
 
 
 def _read_traf(
     data: memoryview,
     start: int,
     end: int,
-    moof_offset: int,
-    box_path: str,
+    evidence: _Evidence,
     defaults: Mapping[int, SampleDefaults],
     runs: list[Run],
 ) -> None:
@@ -133,161 +155,135 @@ def _read_traf(
     time: int | None = None
     tfxd_time: int | None = None
     truns: list[tuple[int, int]] = []
-    for box_type, body, limit in _boxes(data, start, end, box_path, moof_offset):
+    for box_type, body, limit in _boxes(data, start, end, evidence):
         if box_type == b"trun":
             truns.append((body, limit))
         elif box_type == b"tfhd":
             tfhd = (body, limit)
         elif box_type == b"tfdt":
-            time = _read_tfdt(data, body, limit, box_path, moof_offset)
+            time = _read_time(data, body, limit, _LONG, "traf/tfdt", evidence)
         elif box_type == b"uuid" and data[body : body + 16] == _TFXD:
-            tfxd_time = _read_tfxd(data, body + 16, limit, box_path, moof_offset)
+            # Signed, although it is specified otherwise: encoders write the time of audio
+            # priming so.
+            tfxd_time = _read_time(data, body + 16, limit, _SIGNED, "traf/uuid", evidence)
     if tfhd is None:
-        raise InvalidMedia("the traf has no tfhd", box_path=box_path, offset=moof_offset + start)
-    track_id, flags, base, inherited = _read_tfhd(
-        data, tfhd[0], tfhd[1], box_path, moof_offset, defaults
+        raise evidence.damaged("the traf has no tfhd", "traf", start)
+    track_id, flags, base, duration, size, sample_flags = _read_tfhd(
+        data, tfhd[0], tfhd[1], evidence, defaults
     )
     if flags & _DURATION_IS_EMPTY:
         return
     if base is None:
         # Without a base of its own a traf goes on where the data of the one before it ends.
         continues = runs and not flags & _DEFAULT_BASE_IS_MOOF
-        base = runs[-1].data_offset + runs[-1].data_length if continues else moof_offset
+        base = runs[-1].data_offset + runs[-1].data_length if continues else evidence.moof_offset
     if time is None:
         time = tfxd_time
-    for number, (body, limit) in enumerate(truns):
-        path = f"{box_path}/trun[{number}]"
-        count, run_flags, relative, first_flags, rows = _read_trun(
-            data, body, limit, path, moof_offset
-        )
+    previous: Run | None = None
+    for body, limit in truns:
+        count, trun_flags, relative, first_flags, rows = _read_trun(data, body, limit, evidence)
         if relative is not None:
             data_offset = base + relative
-        elif number:
-            data_offset = runs[-1].data_offset + runs[-1].data_length
+        elif previous is not None:
+            data_offset = previous.data_offset + previous.data_length
         else:
             data_offset = base
-        runs.append(
-            Run(
-                track_id,
-                None if number else time,
-                data_offset,
-                count,
-                run_flags & ROW,
-                rows,
-                inherited.default_sample_duration,
-                inherited.default_sample_size,
-                inherited.default_sample_flags,
-                first_flags,
-                moof_offset,
-                path,
-            )
+        previous = Run(
+            track_id,
+            None if previous is not None else time,
+            data_offset,
+            count,
+            trun_flags & ROW,
+            rows,
+            duration,
+            size,
+            sample_flags,
+            first_flags,
+            evidence.moof_offset,
         )
-
-
-def _short(box_path: str, at: int) -> InvalidMedia:
-    return InvalidMedia("the box ends before its fields do", box_path=box_path, offset=at)
+        runs.append(previous)
 
 
 def _read_tfhd(
     data: memoryview,
     body: int,
     end: int,
-    box_path: str,
-    moof_offset: int,
+    evidence: _Evidence,
     defaults: Mapping[int, SampleDefaults],
-) -> tuple[int, int, int | None, SampleDefaults]:
-    """track_ID, flags, base_data_offset or None, and the defaults (8.8.7)."""
+) -> tuple[int, int, int | None, int, int, int]:
+    """track_ID, flags, base_data_offset or None, default duration, size and flags (8.8.7)."""
     if end - body < 8:
-        raise _short(f"{box_path}/tfhd", moof_offset + body)
+        raise evidence.short("traf/tfhd", body)
     flags, track_id = _TWO_WORDS.unpack_from(data, body)
-    position = body + 8
-    needed = 8 * (flags & 1) + 4 * (
-        bool(flags & _SAMPLE_DESCRIPTION_INDEX)
-        + bool(flags & _DEFAULT_SAMPLE_DURATION)
-        + bool(flags & _DEFAULT_SAMPLE_SIZE)
-        + bool(flags & _DEFAULT_SAMPLE_FLAGS)
-    )
-    if needed > end - position:
-        raise _short(f"{box_path}/tfhd", moof_offset + position)
-    base: int | None = None
-    if flags & _BASE_DATA_OFFSET:
-        base = _LONG.unpack_from(data, position)[0]
-        position += 8
-    if flags & _SAMPLE_DESCRIPTION_INDEX:
-        position += 4
     inherited = defaults.get(track_id, _NO_DEFAULTS)
-    if not flags & (_DEFAULT_SAMPLE_DURATION | _DEFAULT_SAMPLE_SIZE | _DEFAULT_SAMPLE_FLAGS):
-        return track_id, flags, base, inherited
-    values = [
-        inherited.default_sample_duration,
-        inherited.default_sample_size,
-        inherited.default_sample_flags,
-    ]
-    for column, flag in enumerate(
-        (_DEFAULT_SAMPLE_DURATION, _DEFAULT_SAMPLE_SIZE, _DEFAULT_SAMPLE_FLAGS)
-    ):
-        if flags & flag:
-            values[column] = _WORD.unpack_from(data, position)[0]
+    base: int | None = None
+    duration = inherited.default_sample_duration
+    size = inherited.default_sample_size
+    sample_flags = inherited.default_sample_flags
+    position = body + 8
+    try:
+        if flags & _BASE_DATA_OFFSET:
+            (base,) = _LONG.unpack_from(data, position)
+            position += 8
+        if flags & _SAMPLE_DESCRIPTION_INDEX:
             position += 4
-    return track_id, flags, base, SampleDefaults(*values)
+        if flags & _DEFAULT_SAMPLE_DURATION:
+            (duration,) = _WORD.unpack_from(data, position)
+            position += 4
+        if flags & _DEFAULT_SAMPLE_SIZE:
+            (size,) = _WORD.unpack_from(data, position)
+            position += 4
+        if flags & _DEFAULT_SAMPLE_FLAGS:
+            (sample_flags,) = _WORD.unpack_from(data, position)
+            position += 4
+    except struct.error:
+        raise evidence.short("traf/tfhd", position) from None
+    if position > end:
+        raise evidence.short("traf/tfhd", end)
+    if base is not None and base > _LATEST:
+        raise evidence.damaged(f"base_data_offset {base} is beyond any file", "traf/tfhd", body)
+    return track_id, flags, base, duration, size, sample_flags
 
 
-def _read_tfdt(data: memoryview, body: int, end: int, box_path: str, moof_offset: int) -> int:
-    """baseMediaDecodeTime, track timescale (8.8.12)."""
+def _read_time(
+    data: memoryview,
+    body: int,
+    end: int,
+    long_form: struct.Struct,
+    child: str,
+    evidence: _Evidence,
+) -> int:
+    """The time after version and flags, 32 or 64 bits by version: tfdt (8.8.12) and tfxd."""
     long = end > body and data[body] == 1
     if end - body < (12 if long else 8):
-        raise _short(f"{box_path}/tfdt", moof_offset + body)
-    time: int = (_LONG if long else _WORD).unpack_from(data, body + 4)[0]
-    if time > _LATEST:
-        raise InvalidMedia(
-            f"baseMediaDecodeTime {time} is out of range",
-            box_path=f"{box_path}/tfdt",
-            offset=moof_offset + body + 4,
-        )
-    return time
-
-
-def _read_tfxd(data: memoryview, body: int, end: int, box_path: str, moof_offset: int) -> int:
-    """FragmentAbsoluteTime of PIFF's tfxd, track timescale.
-
-    Signed, although it is specified otherwise: encoders write the time of audio priming so.
-    """
-    long = end > body and data[body] == 1
-    if end - body < (12 if long else 8):
-        raise _short(f"{box_path}/uuid", moof_offset + body)
-    time: int = (_SIGNED if long else _WORD).unpack_from(data, body + 4)[0]
+        raise evidence.short(child, body)
+    time: int = (long_form if long else _WORD).unpack_from(data, body + 4)[0]
     if abs(time) > _LATEST:
-        raise InvalidMedia(
-            f"FragmentAbsoluteTime {time} is out of range",
-            box_path=f"{box_path}/uuid",
-            offset=moof_offset + body + 4,
-        )
+        raise evidence.damaged(f"the time {time} is out of range", child, body + 4)
     return time
 
 
 def _read_trun(
-    data: memoryview, body: int, end: int, box_path: str, moof_offset: int
+    data: memoryview, body: int, end: int, evidence: _Evidence
 ) -> tuple[int, int, int | None, int | None, memoryview]:
     """sample_count, flags, data_offset, first_sample_flags, rows (8.8.8)."""
     if end - body < 8:
-        raise _short(box_path, moof_offset + body)
+        raise evidence.short("traf/trun", body)
     flags, count = _TWO_WORDS.unpack_from(data, body)
     position = body + 8
     if 4 * (flags & DATA_OFFSET) + (flags & FIRST_SAMPLE_FLAGS) > end - position:
-        raise _short(box_path, moof_offset + position)
+        raise evidence.short("traf/trun", position)
     data_offset: int | None = None
     first_sample_flags: int | None = None
     if flags & DATA_OFFSET:
-        data_offset = _OFFSET.unpack_from(data, position)[0]
+        (data_offset,) = _OFFSET.unpack_from(data, position)
         position += 4
     if flags & FIRST_SAMPLE_FLAGS:
-        first_sample_flags = _WORD.unpack_from(data, position)[0]
+        (first_sample_flags,) = _WORD.unpack_from(data, position)
         position += 4
     length = 4 * count * (flags & ROW).bit_count()
     if length > end - position:
-        raise InvalidMedia(
-            f"{count} samples are claimed, {end - position} bytes are there",
-            box_path=box_path,
-            offset=moof_offset + body + 4,
+        raise evidence.damaged(
+            f"{count} samples are claimed, {end - position} bytes are there", "traf/trun", body + 4
         )
     return count, flags, data_offset, first_sample_flags, data[position : position + length]

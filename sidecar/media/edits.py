@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from sidecar.errors import InvalidMedia, UnsupportedMedia
 from sidecar.media.columns import Columns
 from sidecar.media.track import Kind, Samples
 from sidecar.units import rescale
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 _NORMAL_RATE = 0x10000
 # Decoders need some frames before the first that is heard (Opus: 80 ms): what ends more than a
@@ -116,6 +119,7 @@ def present(
 ) -> tuple[Samples, int] | None:
     """The samples to serve, times normalised as ``Samples`` says, and ``edit_media_time``.
 
+    ``columns`` are used up: their arrays become those of the result where they can.
     ``shift``: moves the presentation later (``video_lead`` of the file in this timescale). None
     when nothing is presented. Raises ``InvalidMedia`` (about ``where``: box path, byte offset) for
     times out of range.
@@ -132,13 +136,12 @@ def present(
         return None
     first, last = bounds
     start = int(columns.composition_time[first]) + move
-    decode_time = columns.decode_time[first : last + 1] + (
-        max(0, start) - int(columns.decode_time[first])
-    )
+    decode_time = _own(columns.decode_time, first, last + 1)
+    decode_time += max(0, start) - int(decode_time[0])
     _lengthen_last(decode_time)
     sync: NDArray[np.bool_] | None = None
     if kind is Kind.VIDEO and columns.sync is not None and not columns.sync[first:last].all():
-        sync = columns.sync[first:last].copy()
+        sync = _own(columns.sync, first, last)
     fragment_start = columns.fragment_start
     if fragment_start is not None:
         fragment_start = np.unique(np.maximum(fragment_start, first) - first)
@@ -146,12 +149,17 @@ def present(
     samples = Samples(
         decode_time=decode_time,
         composition_offset=_relative_offsets(columns, first, last, where),
-        size=columns.size[first:last].copy(),
-        offset=columns.offset[first:last].copy(),
+        size=_own(columns.size, first, last),
+        offset=_own(columns.offset, first, last),
         sync=sync,
         fragment_start=fragment_start,
     )
     return samples, max(0, -start)
+
+
+def _own(column: NDArray[Scalar], first: int, last: int) -> NDArray[Scalar]:
+    """The part of a column, in memory of its own: a view would keep all of it."""
+    return column if last - first == column.shape[0] else column[first:last].copy()
 
 
 def _video_bounds(columns: Columns, window: Window) -> tuple[int, int] | None:

@@ -41,7 +41,7 @@ def fragment_columns(runs: Sequence[Run], start_time: int) -> Columns:
     columns = _columns(runs, counts, samples)
 
     elapsed = np.zeros(samples + 1, np.int64)
-    np.cumsum(columns[SAMPLE_DURATION], out=elapsed[1:])
+    np.cumsum(columns[SAMPLE_DURATION].astype(np.int64), out=elapsed[1:])
     shift = _shifts(runs, elapsed[first[:-1]], start_time)
     decode_time = elapsed
     decode_time[:-1] += np.repeat(shift, counts)
@@ -50,13 +50,12 @@ def fragment_columns(runs: Sequence[Run], start_time: int) -> Columns:
     if back.any():
         sample = int(np.argmax(back)) + 1
         run = runs[min(int(np.searchsorted(first, sample, "right")), len(runs)) - 1]
-        raise InvalidMedia(
-            "the decode time goes back", box_path=run.box_path, offset=run.moof_offset
-        )
+        box_path, at = run.where
+        raise InvalidMedia("the decode time goes back", box_path=box_path, offset=at)
 
     size = columns[SAMPLE_SIZE]
     before = np.zeros(samples + 1, np.int64)
-    np.cumsum(size, out=before[1:])
+    np.cumsum(size.astype(np.int64), out=before[1:])
     data_offset = np.array([run.data_offset for run in runs], np.int64)
     offset = np.repeat(data_offset - before[first[:-1]], counts)
     offset += before[:-1]

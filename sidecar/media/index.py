@@ -183,16 +183,15 @@ def _all_columns(
             # Before a run is expanded: with one size for all, nothing else bounds its length.
             common = 0 if run.layout & SAMPLE_SIZE else run.data_length
             if not common and not run.layout & SAMPLE_SIZE and run.sample_count:
-                raise InvalidMedia(
-                    "the samples have no size", box_path=run.box_path, offset=run.moof_offset
-                )
-            budget.spend(run.sample_count, common, (run.box_path, run.moof_offset))
+                box_path, at = run.where
+                raise InvalidMedia("the samples have no size", box_path=box_path, offset=at)
+            budget.spend(run.sample_count, common, run.where)
             own.append(run)
     for position, track in enumerate(playable):
         own = by_track[track.track_id]
         if own:
             before = columns[position]
-            where = (own[0].box_path, own[0].moof_offset)
+            where = own[0].where
             fragments = fragment_columns(own, int(before.decode_time[-1]))
             check_inside(fragments, file_size, where)
             columns[position] = concatenate(before, fragments, where) if len(before) else fragments

@@ -61,7 +61,7 @@ def moov_columns(track: TrackBoxes, file_size: int) -> Columns:
 
     # Within a chunk samples lie one after the other: their offset is the running sum of sizes,
     # moved by a constant for each chunk.
-    before = np.cumsum(size, dtype=np.int64)
+    before = np.cumsum(size.astype(np.int64))
     before -= size
     before_chunk = before[np.minimum(first_sample, samples - 1)]
     offset = np.repeat(chunk_offset - before_chunk, in_chunk)
