@@ -16,11 +16,14 @@ class SegmentList:
     - ``first_sample``: int64[n+1]; segment k holds samples first_sample[k] .. first_sample[k+1]-1.
     - ``start``: int64[n+1], ``timescale``; presentation time of segment k (its earliest, at least
       0); start[n] is the end of the last. The duration of k is start[k+1] - start[k].
+    - ``closed``: no segment holds samples that are presented before its first one (SAP type 1), so
+      each can be decoded by itself; an open GOP's leading pictures need the GOP before.
     """
 
     timescale: int
     first_sample: NDArray[np.int64]
     start: NDArray[np.int64]
+    closed: bool = True
 
     def __len__(self) -> int:
         return int(self.first_sample.shape[0]) - 1
@@ -33,3 +36,13 @@ class SegmentList:
     def duration(self, index: int) -> Fraction:
         """Seconds of segment ``index``."""
         return Fraction(int(self.start[index + 1] - self.start[index]), self.timescale)
+
+    @property
+    def end(self) -> Fraction:
+        """Presentation time of the end of the last segment, seconds."""
+        return Fraction(int(self.start[-1]), self.timescale)
+
+    @property
+    def longest(self) -> Fraction:
+        """Seconds of the longest segment."""
+        return Fraction(int(np.diff(self.start).max()), self.timescale)

@@ -1,0 +1,129 @@
+"""The request kinds of DASH."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound, NotFound
+from sidecar.formats.dash.mpd import CONTENT_TYPE, mpd
+from sidecar.formats.fragments import init_answer, numbered, segment_answer
+from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.formats.urls import find_rendition
+from sidecar.media.options import Options
+from sidecar.media.presentation import Presentation, Rendition
+from sidecar.media.track import Kind
+from sidecar.mux.plan import CacheClass, Inline, Plan
+from sidecar.timeline.segmenter import SegmentPolicy
+from sidecar.timeline.segments import SegmentList
+
+_SOURCE_FRAGMENTS = SegmentPolicy(video=Fraction(0), audio=Fraction(0), text=Fraction(0))
+_GOPS = SegmentPolicy(video=Fraction(0), audio=Fraction(2), text=Fraction(2))
+
+
+def policy(presentation: Presentation, options: Options) -> SegmentPolicy:
+    """DASH segments are the source's fragments; those of a progressive source are its GOPs, and
+    2 s of audio and text; ``mpd.minimum_fragment_length`` merges either."""
+    length = options.mpd_minimum_fragment_length
+    if length:
+        return SegmentPolicy(video=length, audio=length, text=length)
+    first = (presentation.of_kind(Kind.VIDEO) or presentation.renditions)[0]
+    return _GOPS if first.track.samples.fragment_start is None else _SOURCE_FRAGMENTS
+
+
+def answer_mpd(request: Request) -> Answer:
+    """``X.ism/.mpd``"""
+    _require_playout(request)
+    if not request.presentation.renditions:
+        raise NotFound("the presentation has no tracks")
+    plan = Plan(
+        parts=(
+            Inline(
+                mpd(
+                    request.presentation,
+                    request.timeline,
+                    policy(request.presentation, request.options),
+                    request.options,
+                )
+            ),
+        ),
+        content_type=CONTENT_TYPE,
+        cache_class=CacheClass.MANIFEST,
+    )
+    return Answer(plan=plan)
+
+
+def answer_init(request: Request) -> Answer:
+    """``X.ism/dash/B-video=1000.dash``"""
+    return init_answer(_rendition(request))
+
+
+def answer_timed_segment(request: Request) -> Answer:
+    """``X.ism/dash/B-video=1000-48000.dash``: the segment that starts at that tick."""
+    rendition, segments = _segments(request)
+    stem = request.match["stem"]
+    return segment_answer(
+        request,
+        rendition,
+        segments,
+        _starting(segments, int(request.match["time"])),
+        lambda index: f"dash/{stem}-{int(segments.start[index])}.dash",
+    )
+
+
+def answer_numbered_segment(request: Request) -> Answer:
+    """``X.ism/dash/B-video=1000-7.m4s``"""
+    rendition, segments = _segments(request)
+    stem = request.match["stem"]
+    return segment_answer(
+        request,
+        rendition,
+        segments,
+        numbered(segments, int(request.match["number"])),
+        lambda index: f"dash/{stem}-{index + 1}.m4s",
+    )
+
+
+def _starting(segments: SegmentList, time: int) -> int:
+    index = segments.at_time(time)
+    if index is not None:
+        return index
+    begin, end = int(segments.start[0]), int(segments.start[-1])
+    if time < begin:
+        raise FragmentNotFound(f"time {time} lies before the first segment, at {begin}")
+    if time >= end:
+        raise FragmentNotAvailable(f"time {time} lies after the last segment, which ends at {end}")
+    raise FragmentMissing(f"no segment starts at {time}")
+
+
+def _segments(request: Request) -> tuple[Rendition, SegmentList]:
+    rendition = _rendition(request)
+    chosen = policy(request.presentation, request.options)
+    return rendition, request.timeline.segments(rendition, chosen)
+
+
+def _require_playout(request: Request) -> None:
+    if not request.options.mpd_playout:
+        raise NotFound("DASH is switched off for this presentation")
+
+
+def _rendition(request: Request) -> Rendition:
+    _require_playout(request)
+    return find_rendition(request.presentation, request.match["stem"])
+
+
+def _kind(name: str, pattern: str, answer: Callable[[Request], Answer]) -> RequestKind:
+    return RequestKind(name=name, format="dash", pattern=re.compile(pattern), answer=answer)
+
+
+# As in HLS: a selector ends in "=<bitrate>", and every number has one spelling.
+_STEM = r"(?P<stem>.*=[0-9]+)"
+_NUMBER = r"(?:0|[1-9][0-9]{0,17})"
+
+KINDS = (
+    _kind("dash.segment", rf"dash/{_STEM}-(?P<time>{_NUMBER})\.dash", answer_timed_segment),
+    _kind("dash.numbered", rf"dash/{_STEM}-(?P<number>{_NUMBER})\.m4s", answer_numbered_segment),
+    _kind("dash.init", rf"dash/{_STEM}\.dash", answer_init),
+    _kind("dash.mpd", r"[^/]*\.mpd", answer_mpd),
+)

@@ -1,0 +1,1 @@
+"""HTTP Live Streaming (RFC 8216) with CMAF segments."""

@@ -1,0 +1,58 @@
+"""Lines of playlists: tags, attribute lists and durations (RFC 8216 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sidecar.media.options import Options
+from sidecar.timeline.segments import SegmentList
+
+CONTENT_TYPE = "application/vnd.apple.mpegurl"
+COMMENT = "## Created with OpenOrigin"
+
+_MICROSECONDS = 1_000_000
+# EXT-X-MAP outside of I-frame playlists needs 6; 7 is what players of fMP4 are tested with.
+_LOWEST_VERSION = 6
+_USUAL_VERSION = 7
+
+
+def head(options: Options) -> list[str]:
+    """The first lines of every playlist."""
+    wanted = options.hls_client_manifest_version or _USUAL_VERSION
+    return ["#EXTM3U", f"#EXT-X-VERSION:{max(_LOWEST_VERSION, wanted)}", COMMENT]
+
+
+def quoted(text: str) -> str:
+    """``text`` as a quoted-string, which can hold no quotes and no line ends (RFC 8216 4.2)."""
+    plain = "".join(character for character in text if character.isprintable())
+    return '"' + plain.replace('"', "'") + '"'
+
+
+def tag(name: str, **attributes: str | int | None) -> str:
+    """``#NAME:KEY=value,...``; underscores of the keys become dashes, None is left out."""
+    listed = [
+        f"{key.replace('_', '-')}={value}" for key, value in attributes.items() if value is not None
+    ]
+    return f"#{name}:{','.join(listed)}"
+
+
+def durations(segments: SegmentList) -> tuple[list[str], int]:
+    """(EXTINF durations, EXT-X-TARGETDURATION) of ``segments``.
+
+    A duration is the difference of the segment's two ends, each rounded to the microsecond: it is
+    less than a microsecond off, and so is any sum of consecutive ones, however many. The target is
+    the largest of them rounded to the nearest integer (RFC 8216 4.3.3.1).
+    """
+    # Whole seconds apart, or times since 1970 in a timescale of 10 MHz would leave 64 bits.
+    whole, rest = np.divmod(segments.start, segments.timescale)
+    timescale = segments.timescale
+    micro = whole * _MICROSECONDS + (2 * rest * _MICROSECONDS + timescale) // (2 * timescale)
+    lengths = np.diff(micro).tolist()
+    text = {length: _decimal(length) for length in set(lengths)}
+    target = (max(lengths) + _MICROSECONDS // 2) // _MICROSECONDS
+    return [text[length] for length in lengths], max(1, target)
+
+
+def _decimal(microseconds: int) -> str:
+    whole, rest = divmod(microseconds, _MICROSECONDS)
+    return f"{whole}.{rest:06d}".rstrip("0") if rest else str(whole)

@@ -1,0 +1,35 @@
+"""Names of tracks in URLs, read and written (all below ``NAME.ism/``)."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from sidecar.errors import NotFound
+from sidecar.media.options import Options
+from sidecar.media.presentation import Presentation, Rendition
+
+
+def encoded(name: str) -> str:
+    """``name`` as one path segment of a URL; ``=`` stays, as selectors are full of it."""
+    return quote(name, safe="=")
+
+
+def stem(presentation: Presentation, rendition: Rendition) -> str:
+    """``video-video_eng=401000``: what the URLs of a rendition's media begin with, encoded."""
+    return encoded(f"{presentation.name}-{rendition.selector}")
+
+
+def suffix(options: Options) -> str:
+    """What every child URL ends with: the part of the query that says what segments are."""
+    return f"?{options.query}" if options.query else ""
+
+
+def find_rendition(presentation: Presentation, decoded_stem: str) -> Rendition:
+    """The rendition that ``<any basename>-<selector>`` names.
+
+    Raises ``NotFound`` when the presentation has none of that name and bitrate.
+    """
+    named = [r for r in presentation.renditions if decoded_stem.endswith(f"-{r.selector}")]
+    if not named:
+        raise NotFound("the presentation has no such track")
+    return max(named, key=lambda rendition: len(rendition.selector))

@@ -1,0 +1,88 @@
+"""Rates measured from the samples: bits and pictures per second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.media.track import Track
+from sidecar.timeline.segments import SegmentList
+
+# Bytes of a CMAF segment beside its samples, at the most: boxes, and one row for each sample.
+_SEGMENT_OVERHEAD = 180
+_FRACTION_LIMIT = 1001
+# Windows that start at one segment and are looked at, from the shortest that counts.
+_WINDOWS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitRates:
+    """Bits per second of a segment list, rounded up: ``peak`` and ``average`` as RFC 8216
+    4.3.4.2 defines the peak segment bit rate and the average segment bit rate."""
+
+    peak: int
+    average: int
+
+
+def bit_rates(track: Track, segments: SegmentList) -> BitRates:
+    """Bit rates of the CMAF segments of ``track``; may exceed the real ones by a few bytes each.
+
+    The peak is the largest rate of contiguous segments that last 0.5 to 1.5 target durations.
+    """
+    count = len(segments)
+    samples = track.samples
+    row = 8 + (4 if samples.composition_offset is not None else 0)
+    if samples.sync is not None and int(np.count_nonzero(samples.sync)) > count:
+        row += 4
+    first = segments.first_sample
+    size = np.add.reduceat(samples.size, first[:-1], dtype=np.int64)
+    return _rates(size + row * np.diff(first) + _SEGMENT_OVERHEAD, segments)
+
+
+def key_frame_rates(track: Track, key_frames: SegmentList) -> BitRates:
+    """Bit rates of the one-sample segments of an I-frame playlist of ``track``."""
+    size = track.samples.size[key_frames.first_sample[:-1]].astype(np.int64)
+    return _rates(size + _SEGMENT_OVERHEAD, key_frames)
+
+
+def _rates(size: NDArray[np.int64], segments: SegmentList) -> BitRates:
+    """Of segments of ``size`` bytes (int64[n])."""
+    count = len(segments)
+    bits = np.concatenate(([0], np.cumsum(8 * size)))
+    time = (segments.start - segments.start[0]) / segments.timescale
+    average = float(bits[-1]) / float(time[-1])
+
+    target = max(1.0, np.floor(np.diff(time).max() + 0.5))
+    begin = np.arange(count)
+    end = np.searchsorted(time, time[:-1] + 0.5 * target)
+    peak = 0.0
+    for _ in range(_WINDOWS):
+        inside = end <= count
+        inside[inside] &= time[end[inside]] - time[begin[inside]] <= 1.5 * target
+        if not inside.any():
+            break
+        begin, end = begin[inside], end[inside]
+        peak = max(peak, float(((bits[end] - bits[begin]) / (time[end] - time[begin])).max()))
+        end = end + 1
+    return BitRates(peak=int(np.ceil(max(peak, average))), average=int(np.ceil(average)))
+
+
+def frame_rate(track: Track) -> Fraction:
+    """Pictures per second of a video track: its average, or the usual rate next to it.
+
+    Timestamps of coarse timescales make 23.976 look like 23.97597: within 0.03 % of a whole
+    number n, or of n/1.001, it is that.
+    """
+    decode_time = track.samples.decode_time
+    span = int(decode_time[-1] - decode_time[0])
+    if not span:
+        return Fraction(0)
+    average = Fraction(len(track.samples) * track.timescale, span)
+    whole = round(average)
+    for usual in (Fraction(whole), Fraction(whole * 1000, 1001)):
+        if usual and abs(average - usual) <= usual * 3 / 10000:
+            return usual
+    return average.limit_denominator(_FRACTION_LIMIT)
