@@ -112,8 +112,16 @@ def test_the_sidecar_down_and_back(own: Stack) -> None:
 
     log = (own.run / "logs" / "restarted.log").open("wb")
     serve = subprocess.Popen(
-        [sys.executable, "-m", "sidecar", "serve", "--workers", "2"]
-        + ["--sockets", str(own.run / "sockets")],
+        [
+            sys.executable,
+            "-m",
+            "sidecar",
+            "serve",
+            "--workers",
+            "2",
+            "--sockets",
+            str(own.run / "sockets"),
+        ],
         cwd=ROOT,
         stdout=log,
         stderr=log,

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -29,9 +28,24 @@ def secure(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     for socket in (stack.run / "sockets").glob("sidecar-*.sock"):
         (prefix / "sockets" / socket.name).symlink_to(socket)
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", "key.pem"]
-        + ["-out", "cert.pem"],
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+        ],
         cwd=prefix,
         check=True,
         capture_output=True,
@@ -49,8 +63,17 @@ def secure(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     binary = shutil.which("openresty") or shutil.which("nginx") or "/usr/sbin/nginx"
     with (prefix / "logs" / "start.log").open("wb") as log:
         process = subprocess.Popen(
-            [binary, "-p", f"{prefix}/", "-c", f"{prefix}/openresty.conf", "-e", "logs/error.log"]
-            + ["-g", f"daemon off; user {subprocess.getoutput('id -un')};"],
+            [
+                binary,
+                "-p",
+                f"{prefix}/",
+                "-c",
+                f"{prefix}/openresty.conf",
+                "-e",
+                "logs/error.log",
+                "-g",
+                f"daemon off; user {subprocess.getoutput('id -un')};",
+            ],
             cwd=prefix,
             stdout=log,
             stderr=log,
@@ -70,8 +93,16 @@ def secure(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 def curl(url: str, *options: str) -> tuple[str, str, bytes]:
     """(status, HTTP version, body)."""
     run = subprocess.run(
-        ["curl", "-sk", "--http2", "--path-as-is", "-w", "\n%{http_code} %{http_version}"]
-        + [*options, url],
+        [
+            "curl",
+            "-sk",
+            "--http2",
+            "--path-as-is",
+            "-w",
+            "\n%{http_code} %{http_version}",
+            *options,
+            url,
+        ],
         capture_output=True,
         check=False,
         timeout=20,
@@ -113,8 +144,17 @@ def test_conditions_ranges_and_errors(client: Client, secure: str, segment: str)
 
 def test_many_streams_of_one_connection(secure: str, segment: str) -> None:
     run = subprocess.run(
-        ["h2load", "-n", "600", "-c", "4", "-m", "32", secure + segment]
-        + [f"{secure}/ladder.ism/.mpd"],
+        [
+            "h2load",
+            "-n",
+            "600",
+            "-c",
+            "4",
+            "-m",
+            "32",
+            secure + segment,
+            f"{secure}/ladder.ism/.mpd",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -127,8 +167,16 @@ def test_many_streams_of_one_connection(secure: str, segment: str) -> None:
 def test_a_client_that_leaves(secure: str, stack: Stack) -> None:
     for _ in range(5):
         subprocess.run(
-            ["curl", "-sk", "--http2", "--limit-rate", "1000", "--max-time", "0.3"]
-            + [f"{secure}/two_audio.ism/.mpd?mpd_minimum_fragment_length=3"],
+            [
+                "curl",
+                "-sk",
+                "--http2",
+                "--limit-rate",
+                "1000",
+                "--max-time",
+                "0.3",
+                f"{secure}/two_audio.ism/.mpd?mpd_minimum_fragment_length=3",
+            ],
             capture_output=True,
             check=False,
         )

@@ -28,7 +28,7 @@ def decode(
     """
     command = ["ffmpeg", "-nostdin", "-v", "warning", "-copyts"]
     command += ["-ignore_editlist", "1"] if ignore_edits else []
-    command += ["-i", url]
+    command += [*_input(url)]
     for selector in maps:
         command += ["-map", selector]
     command += ["-vsync", "passthrough", "-f", "framemd5", "-"]
@@ -47,9 +47,15 @@ def decode(
     return frames
 
 
+def _input(url: str) -> list[str]:
+    # ffmpeg refuses segments called .dash unless it is told that any name will do.
+    allowed = ["-allowed_extensions", "ALL"] if ".mpd" in url else []
+    return [*allowed, "-i", url]
+
+
 def probe(url: str) -> list[dict[str, Any]]:
     """ffprobe's streams of ``url``."""
-    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", url]
+    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", *_input(url)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
     streams: list[dict[str, Any]] = json.loads(run.stdout)["streams"]
