@@ -6,6 +6,7 @@ import http.client
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
@@ -54,6 +55,9 @@ class Site:
     video: tuple[str, ...]
     audio: tuple[str, ...]
 
+    def segments(self, kind: str) -> tuple[str, ...]:
+        return self.video if kind == "video" else self.audio
+
 
 def discover(client: Client, presentation: str) -> Site:
     """Follows the playlists of ``/one.ism``; the video is that of the highest bandwidth."""
@@ -88,7 +92,7 @@ def _segments(client: Client, playlist: str) -> tuple[str, tuple[str, ...]]:
     return urljoin(playlist, inits[0]), tuple(urljoin(playlist, name) for name in names)
 
 
-def save(client: Client, paths: tuple[str, ...], folder: Path) -> list[Path]:
+def save(client: Client, paths: Sequence[str], folder: Path) -> list[Path]:
     """The bodies of ``paths`` as files 0000, 0001 ... of ``folder``; written only when changed."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -103,7 +107,7 @@ def save(client: Client, paths: tuple[str, ...], folder: Path) -> list[Path]:
     return files
 
 
-def check_same(client: Client, paths: tuple[str, ...], files: list[Path]) -> None:
+def check_same(client: Client, paths: Sequence[str], files: list[Path]) -> None:
     """Every answer equals its file; raises ``Wrong``."""
     for path, file in zip(paths, files, strict=True):
         if client.get(path) != file.read_bytes():

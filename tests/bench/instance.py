@@ -85,7 +85,8 @@ class Instance:
     def _configure(self) -> None:
         text = (ROOT / "openresty.conf").read_text()
         text, workers = re.subn(r"(?m)^worker_processes\s+\w+;", "worker_processes 1;", text)
-        server = f"    server {{ listen 127.0.0.1:{self.port + 1}; root {self.static}; location / {{ }} }}\n"
+        listen = f"listen 127.0.0.1:{self.port + 1};"
+        server = f"    server {{ {listen} root {self.static}; location / {{ }} }}\n"
         text, servers = re.subn(r"(?m)^http\s*\{\n", lambda match: match[0] + server, text)
         if (workers, servers) != (1, 1):
             raise RuntimeError("openresty.conf: worker_processes or http{} not found once")

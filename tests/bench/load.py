@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
+import select
 import signal
 import statistics
 import subprocess
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ class LoadFailed(Exception):
 def hammer(
     url: str, *, connections: int, seconds: float, worker: int, paths: Path | None = None
 ) -> Load:
-    """wrk on one URL, or going round the paths of a file, for whole ``seconds``."""
+    """wrk on one URL, or going round the paths of a file, for ``seconds``."""
     arguments = [url] if paths is None else [url, "--", str(paths), "loop"]
     before = cpu_seconds(worker)
     report, _ = _wrk(arguments, connections=connections, seconds=seconds)
@@ -64,8 +63,14 @@ def walk(url: str, paths: Path, *, connections: int, worker: int) -> Load:
 
 
 def compare(ours: Callable[[], Load], static: Callable[[], Load], *, repeats: int) -> Comparison:
-    """Static, ours, static, ours ..."""
-    pairs = [(static(), ours()) for _ in range(repeats)]
+    """Pairs of runs; which side goes first alternates, so that drift falls on both."""
+    pairs = []
+    for turn in range(repeats):
+        if turn % 2:
+            mine, theirs = ours(), static()
+        else:
+            theirs, mine = static(), ours()
+        pairs.append((theirs, mine))
     return Comparison(
         ours=median_load(load for _, load in pairs),
         static=median_load(load for load, _ in pairs),
@@ -104,33 +109,26 @@ def _load(report: dict[str, float], rate: float, cpu: float) -> Load:
 def _wrk(
     arguments: list[str], *, connections: int, seconds: float
 ) -> tuple[dict[str, float], float | None]:
-    """The script's report, and the seconds that a walk took."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "10s"]
+    """The script's report, and the seconds that a walk took.
+
+    wrk itself knows whole seconds only, and sleeps on after a walk: SIGINT ends it, report and all.
+    """
+    command = ["wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "10s"]
     process = subprocess.Popen(
         [*command, "-s", str(SCRIPT), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    walked: list[float] = []
-
-    def listen() -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("walked "):
-                walked.append(float(line.split()[1]))
-                process.send_signal(signal.SIGINT)  # wrk would sleep on till its time is over
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    assert process.stdout is not None
-    output = process.stdout.read()
-    process.wait()
-    listener.join()
+    assert process.stdout is not None and process.stderr is not None
+    ready, _, _ = select.select([process.stderr], [], [], seconds)
+    line = process.stderr.readline() if ready else ""
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate()
     last = output.strip().rsplit("\n", 1)[-1]
     if process.returncode != 0 or not last.startswith("{"):
-        raise LoadFailed(f"wrk {arguments}: exit {process.returncode}: {output.strip()}")
+        raise LoadFailed(f"wrk {arguments}: exit {process.returncode}: {line}{output.strip()}")
     report: dict[str, float] = json.loads(last)
     if report["failed"] or not report["requests"]:
         raise LoadFailed(f"{arguments[0]}: {report['failed']} failed of {report['requests']}")
-    return report, walked[0] if walked else None
+    return report, float(line.split()[1]) if line.startswith("walked ") else None

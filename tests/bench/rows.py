@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import planning
 from answers import Client, Site, check_packets, check_same, discover, save
-from assets import CLIP_SECONDS, LADDER, SPARSE_COPIES, Assets
+from assets import CLIP_SECONDS, COLD_COPIES, LADDER, SPARSE_COPIES, Assets
 from instance import Instance, resident
 from load import Load, compare, hammer, walk
 from report import Line, compared
@@ -29,7 +30,7 @@ class Bench:
 
     assets: Assets
     instance: Instance
-    seconds: int
+    seconds: float
     repeats: int
     restarts: int
     flat_requests: int
@@ -38,7 +39,7 @@ class Bench:
     def client(self) -> Client:
         return Client(self.instance.port)
 
-    def paths(self, name: str, paths: list[str] | tuple[str, ...]) -> Path:
+    def paths(self, name: str, paths: Sequence[str]) -> Path:
         """A list for wrk's script."""
         file = self.scratch / f"{name}.list"
         file.write_text("".join(f"{path}\n" for path in paths))
@@ -94,46 +95,52 @@ def cold(bench: Bench) -> Iterator[Line]:
 
     The playlist is fetched first, as a player does, so the media index is in the sidecar.
     """
+    for kind, bar, parts in (("video", 0.70, 4), ("audio", 0.25, 2)):
+        yield from _cold(bench, kind, bar, parts)
+
+
+def _cold(bench: Bench, kind: str, bar: float, parts: int) -> Iterator[Line]:
+    """``parts``: a walk along the asset is cut into so many runs, static's turn after each."""
     client = bench.client()
     one = discover(client, "/one.ism")
-    names = [f"/cold{index}.ism" for index in range(len(CONNECTIONS) * bench.repeats)]
-    for what, bar, paths in (
-        ("CMAF video segment, cold sequential", 0.70, one.video),
-        ("CMAF audio segment, cold sequential", 0.25, one.audio),
-    ):
-        kind = what.split()[1]
-        files = save(client, paths, bench.instance.static / kind)
-        _check_media(bench, client, one, kind)
-        static_list = bench.paths(f"{kind}-static", [f"/{kind}/{file.name}" for file in files])
-        fresh = iter(names)
-        size = sum(file.stat().st_size for file in files) // len(files)
-        for connections in CONNECTIONS:
+    files = save(client, one.segments(kind), bench.instance.static / kind)
+    _check_media(bench, client, one, kind)
+    size = sum(file.stat().st_size for file in files) // len(files)
+    names = [f"/cold{index}.ism" for index in range(COLD_COPIES)]
+    sites = (discover(client, name) for name in names)
+    cuts = [len(files) * part // parts for part in range(parts + 1)]
 
-            def ours(kind: str = kind, connections: int = connections) -> Load:
-                name = next(fresh)  # noqa: B023 - called before the next turn of the loop
-                site = discover(client, name)
-                segments = site.video if kind == "video" else site.audio
-                return walk(
-                    bench.instance.url,
-                    bench.paths(f"{kind}-ours", segments),
-                    connections=connections,
-                    worker=bench.instance.worker,
-                )
+    def lists(label: str, paths: Sequence[str]) -> list[Path]:
+        return [
+            bench.paths(f"{label}-{first}", paths[first:last])
+            for first, last in itertools.pairwise(cuts)
+        ]
 
-            def static(listed: Path = static_list, connections: int = connections) -> Load:
-                return walk(
-                    bench.instance.static_url,
-                    listed,
-                    connections=connections,
-                    worker=bench.instance.worker,
-                )
-
-            result = compare(ours, static, repeats=bench.repeats)
-            yield compared(f"{what}, {_bytes(size)}", connections, result, bar)
-        used = discover(client, names[0])
-        answered = used.video if kind == "video" else used.audio
+    static_lists = itertools.cycle(lists(kind, [f"/{kind}/{file.name}" for file in files]))
+    fresh_lists = (part for site in sites for part in lists(f"{kind}-cold", site.segments(kind)))
+    for connections in CONNECTIONS:
+        result = compare(
+            lambda connections=connections: walk(
+                bench.instance.url,
+                next(fresh_lists),
+                connections=connections,
+                worker=bench.instance.worker,
+            ),
+            lambda connections=connections: walk(
+                bench.instance.static_url,
+                next(static_lists),
+                connections=connections,
+                worker=bench.instance.worker,
+            ),
+            repeats=bench.repeats,
+        )
+        what = f"CMAF {kind} segment, cold sequential, {_bytes(size)}"
+        yield compared(what, connections, result, bar)
+    # What was planned under load, and what is planned now, are the bytes of the first time.
+    for name in (names[0], names[-1]):
+        answered = discover(client, name).segments(kind)
         sample = random.Random(2).sample(range(len(files)), 40)
-        check_same(client, tuple(answered[at] for at in sample), [files[at] for at in sample])
+        check_same(client, [answered[at] for at in sample], [files[at] for at in sample])
     client.close()
 
 
@@ -147,7 +154,7 @@ def made_anew(bench: Bench) -> Iterator[Line]:
             load = hammer(
                 bench.instance.url,
                 connections=connections,
-                seconds=max(2, bench.seconds),
+                seconds=4 * bench.seconds,
                 worker=bench.instance.worker,
                 paths=bench.paths("anew", [query]),
             )

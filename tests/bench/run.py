@@ -43,8 +43,8 @@ def main() -> int:
         bench = Bench(
             assets=assets,
             instance=instance,
-            seconds=1 if arguments.quick else 2,
-            repeats=1 if arguments.quick else 3,
+            seconds=0.4,
+            repeats=4 if arguments.quick else 12,
             restarts=1 if arguments.quick else 5,
             flat_requests=20_000 if arguments.quick else 100_000,
             scratch=Path(scratch),
