@@ -1,0 +1,232 @@
+-- The only writer of status and headers; sends a plan to the client.
+
+local bodies = require "origin.bodies"
+local conditional = require "origin.http.conditional"
+local cors = require "origin.http.cors"
+local range = require "origin.http.range"
+local reader = require "origin.reader"
+local stream = require "origin.stream"
+
+
+local ngx = ngx
+local evaluate = conditional.evaluate
+local header = ngx.header
+local print = ngx.print
+local send_headers = ngx.send_headers
+
+
+local cors_headers = cors.headers
+
+
+local _M = {}
+
+
+local function set_headers(list)
+    for i = 1, #list, 2 do
+        header[list[i]] = list[i + 1]
+    end
+end
+
+
+-- Validators and what else belongs to the representation, whatever part of
+-- it is sent (304 included, RFC 9110 15.4.5).
+local function set_common(plan, settings)
+    set_headers(plan.headers)
+
+    if plan.etag then
+        header["ETag"] = plan.etag
+    end
+
+    if plan.last_modified_text then
+        header["Last-Modified"] = plan.last_modified_text
+    end
+
+    if settings.cors then
+        set_headers(cors_headers)
+    end
+end
+
+
+-- Ranges to send, or nil for the whole body.
+local function wanted_ranges(plan, method, var)
+    local text = var.http_range
+    if not text or method ~= "GET" or plan.status ~= 200 then
+        return nil
+    end
+
+    local if_range = var.http_if_range
+    if if_range and not conditional.range_holds(if_range, plan.etag,
+                                                plan.last_modified)
+    then
+        return nil
+    end
+
+    return range.parse(text, plan.length)
+end
+
+
+-- Status and headers of an answer without body.
+local function send_bare(status)
+    ngx.status = status
+    send_headers()
+    return true
+end
+
+
+-- Answers a preflight, or OPTIONS of any kind.
+function _M.options(settings, allow)
+    header["Allow"] = allow
+    if settings.cors then
+        set_headers(cors_headers)
+        header["Access-Control-Max-Age"] = cors.max_age
+    end
+
+    return send_bare(204)
+end
+
+
+-- Where the body's bytes come from: a list of strings kept in memory, or
+-- open files. Returns strings, handles; or nil, nil, path of a file that is
+-- not the plan's any more.
+local function open_body(plan)
+    if plan.in_memory then
+        return plan.inlines
+    end
+
+    local strings = bodies.find(plan)
+    if strings then
+        return strings
+    end
+
+    local handles, path = reader.open(plan)
+    return nil, handles, path
+end
+
+
+local function send_part(plan, strings, handles, from, to, kept)
+    if strings then
+        return stream.send_strings(strings, from, to)
+    end
+
+    return stream.send_files(plan, handles, from, to, kept)
+end
+
+
+local function send_ranges(plan, strings, handles, ranges, var)
+    ngx.status = 206
+
+    if #ranges == 1 then
+        local only = ranges[1]
+        header["Content-Type"] = plan.content_type
+        header["Content-Range"] = range.content_range(only, plan.length)
+        header["Content-Length"] = only[2] - only[1]
+        return send_part(plan, strings, handles, only[1], only[2])
+    end
+
+    -- 128 random bits: no body contains them but by intent of chance
+    local boundary = var.request_id
+    local heads, tail, total = range.multipart(ranges, plan.length,
+                                               plan.content_type, boundary)
+
+    header["Content-Type"] = "multipart/byteranges; boundary=" .. boundary
+    header["Content-Length"] = total
+
+    for i, part in ipairs(ranges) do
+        if not print(heads[i]) then
+            return nil
+        end
+
+        local ok, err = send_part(plan, strings, handles, part[1], part[2])
+        if not ok then
+            return nil, err
+        end
+    end
+
+    return print(tail)
+end
+
+
+local function send_whole(plan, strings, handles)
+    header["Content-Type"] = plan.content_type
+    header["Content-Length"] = plan.content_length
+
+    if strings then
+        return stream.send_strings(strings, 0, plan.length)
+    end
+
+    -- What is asked for again may be kept in memory.
+    local kept = bodies.wants(plan) and {}
+    local ok, err = stream.send_files(plan, handles, 0, plan.length, kept)
+    if ok and kept and reader.unchanged(plan, handles) then
+        bodies.keep(plan, kept)
+    end
+
+    return ok, err
+end
+
+
+-- Sends a plan. Returns true when all of it went out; false, path when a file
+-- is not the plan's any more (nothing was sent yet: plan anew); nil, err when
+-- a file ended early, nil when the client is gone.
+function _M.send(plan, method, settings, var)
+    local ranges
+
+    if plan.status == 200 then
+        local verdict = evaluate(plan.etag, plan.last_modified,
+                                 var.http_if_match,
+                                 var.http_if_unmodified_since,
+                                 var.http_if_none_match,
+                                 var.http_if_modified_since)
+        if verdict then
+            set_common(plan, settings)
+            return send_bare(verdict)
+        end
+
+        ranges = wanted_ranges(plan, method, var)
+        if ranges and #ranges == 0 then
+            set_common(plan, settings)
+            header["Content-Range"] = range.unsatisfied(plan.length)
+            return send_bare(416)
+        end
+    end
+
+    local strings, handles, path
+    if method ~= "HEAD" then
+        strings, handles, path = open_body(plan)
+        if path then
+            return false, path
+        end
+    end
+
+    set_common(plan, settings)
+    if plan.status == 200 then
+        header["Accept-Ranges"] = "bytes"
+    end
+
+    if ranges then
+        local ok, err = send_ranges(plan, strings, handles, ranges, var)
+        if handles then
+            reader.close(handles)
+        end
+
+        return ok, err
+    end
+
+    ngx.status = plan.status
+    if method == "HEAD" then
+        header["Content-Type"] = plan.content_type
+        header["Content-Length"] = plan.content_length
+        send_headers()
+        return true
+    end
+
+    local ok, err = send_whole(plan, strings, handles)
+    if handles then
+        reader.close(handles)
+    end
+
+    return ok, err
+end
+
+
+return _M

@@ -1,0 +1,89 @@
+-- The part of a query string that is playout options. Pure: no ngx.
+--
+-- Everything else (session ids, cache busters) must not reach the plan
+-- cache's key: it would make every request a miss.
+
+local concat = table.concat
+local sort = table.sort
+local str_char = string.char
+local str_find = string.find
+local str_gmatch = string.gmatch
+local str_gsub = string.gsub
+local str_match = string.match
+local tonumber = tonumber
+
+
+local _M = {}
+
+
+-- The options that may stand in a query: sidecar.media.options.QUERY_OPTIONS
+-- (compared by tests/contract).
+_M.options = {
+    hls_client_manifest_version = true,
+    hls_fmp4 = true,
+    hls_minimum_fragment_length = true,
+    hls_no_audio_only = true,
+    hls_no_multiplex = true,
+    mpd_min_buffer_time = true,
+    mpd_minimum_fragment_length = true,
+    mpd_segment_template = true,
+}
+
+-- Options are few and short: what is longer is dropped as if unknown, so
+-- that no client can fill the cache's keys.
+local MAX_PARAMETERS = 32
+local MAX_VALUE = 256
+
+
+local function unescape(hex)
+    return str_char(tonumber(hex, 16))
+end
+
+
+local function by_name(a, b)
+    if a.name == b.name then
+        return a.place < b.place
+    end
+
+    return a.name < b.name
+end
+
+
+-- Returns query reduced to options and sorted by name ("" when none); names
+-- decoded, values as they came. Repeated names keep their order.
+function _M.reduce(query)
+    if not query or query == "" then
+        return ""
+    end
+
+    local found = {}
+    for parameter in str_gmatch(query, "[^&]+") do
+        local name, rest = str_match(parameter, "^([^=]*)(.*)$")
+        if str_find(name, "[%%.-]") then
+            -- hls.fmp4 and hls-fmp4 are hls_fmp4
+            name = str_gsub(str_gsub(name, "%%(%x%x)", unescape),
+                            "[.-]", "_")
+        end
+
+        if _M.options[name] and #rest <= MAX_VALUE then
+            found[#found + 1] = {
+                name = name,
+                place = #found,
+                text = name .. rest,
+            }
+            if #found == MAX_PARAMETERS then
+                break
+            end
+        end
+    end
+
+    sort(found, by_name)
+    for i = 1, #found do
+        found[i] = found[i].text
+    end
+
+    return concat(found, "&")
+end
+
+
+return _M

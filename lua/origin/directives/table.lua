@@ -1,0 +1,43 @@
+-- The directives, one row each. Pure: no ngx.
+--
+-- contexts: where it may stand; in "http" it is the default of all
+-- locations. kind: how its arguments are read (origin.directives). sidecar:
+-- whether it travels with each request to the sidecar (and so belongs to the
+-- plan cache's key).
+
+return {
+    {
+        name = "usp_handle_ism",
+        contexts = { location = true },
+        kind = "flag",
+        default = false,
+        doc = "Answer the virtual paths of .ism, .isml and .mp4 files.",
+    },
+    {
+        name = "origin_cors",
+        contexts = { http = true, location = true },
+        kind = "flag",
+        default = true,
+        doc = "Send the Access-Control headers that players on other hosts "
+              .. "need, and answer preflights.",
+    },
+    {
+        name = "origin_read_ahead",
+        contexts = { http = true, location = true },
+        kind = "number",
+        min = 0,
+        max = 256,
+        default = 16,
+        doc = "How many further segments of a track the sidecar plans with "
+              .. "each one that is asked for.",
+    },
+    {
+        name = "origin_body_cache",
+        contexts = { http = true },
+        kind = "size",
+        max = 4294967296,
+        default = 33554432,
+        doc = "Memory of each nginx worker for whole answers that are asked "
+              .. "for again; off keeps none.",
+    },
+}

@@ -1,0 +1,178 @@
+-- The content phase: method, route, plan, answer.
+
+local answer = require "origin.answer"
+local args_module = require "origin.args"
+local files = require "origin.files"
+local plan_module = require "origin.plan"
+local plans = require "origin.plans"
+local route = require "origin.route"
+
+
+local ngx = ngx
+local absolute = files.absolute
+local get_method = ngx.req.get_method
+local ngx_exit = ngx.exit
+local ngx_log = ngx.log
+local pcall = pcall
+local reduce = args_module.reduce
+local refuse = plan_module.refuse
+local send = answer.send
+local split = route.split
+local var = ngx.var
+local ERR = ngx.ERR
+
+
+local ALLOW = "GET, HEAD, OPTIONS"
+
+local SENTENCES = {
+    FMP4_BAD_REQUEST = { 400, "The URL is not valid." },
+    FMP4_NOT_FOUND = { 404, "There is no such presentation." },
+}
+
+-- A source that changes faster than it can be planned: give up and say when
+-- to come back.
+local MAX_PLANS = 3
+
+local _M = {}
+
+-- Whether the configuration declares the variables for the access log; known
+-- after the first request of a worker.
+local has_variables
+
+
+local function set_variables(result, source)
+    var.origin_result = result
+    var.origin_plan = source
+end
+
+
+-- Tells later phases what the request ended in.
+local function note(plan, source)
+    ngx.ctx.origin = plan.context
+
+    if has_variables then
+        set_variables(plan.context.result, source)
+
+    elseif has_variables == nil then
+        has_variables = pcall(set_variables, plan.context.result, source)
+    end
+end
+
+
+local function log(message)
+    ngx_log(ERR, "origin: ", message, ", request_id: ", var.request_id)
+end
+
+
+local function finish(plan, source, method, settings)
+    note(plan, source)
+
+    local ok, err = send(plan, method, settings, var)
+    if ok == nil then
+        if err then
+            log(err)
+        end
+
+        -- Cuts the connection: a body that ends early must not look whole.
+        return ngx_exit(ngx.ERROR)
+    end
+
+    return ok, err
+end
+
+
+local function refuse_method(method, settings)
+    if method == "OPTIONS" then
+        ngx.ctx.origin = { result = "FMP4_OK", number = 0 }
+        return answer.options(settings, ALLOW)
+    end
+
+    local plan = refuse("FMP4_METHOD_NOT_ALLOWED", 405,
+                        "Only GET, HEAD and OPTIONS are answered here.",
+                        { "Allow", ALLOW })
+    return finish(plan, "-", method, settings)
+end
+
+
+local function refuse_route(result, method, settings)
+    local known = SENTENCES[result]
+    return finish(refuse(result, known[1], known[2]), "-", method, settings)
+end
+
+
+-- Plans until a plan's sources hold still for as long as opening them takes.
+local function answer_miss(key, root, uri, args, method, settings)
+    local path, virtual_path = split(uri)
+    if not path then
+        return refuse_route(virtual_path, method, settings)
+    end
+
+    local question = {
+        key = key,
+        prefix = settings.digest .. "\0" .. root .. "\0",
+        suffix = "\0" .. args,
+        root = root,
+        path = path,
+        virtual_path = virtual_path,
+        args = args,
+        directives = settings.directives,
+        method = method,
+        request_id = var.request_id,
+        read_ahead = settings.read_ahead,
+    }
+
+    local stale
+    for _ = 1, MAX_PLANS do
+        local plan, source, err = plans.get(question)
+        if err then
+            log(path .. ": " .. err)
+        end
+
+        local ok
+        ok, stale = finish(plan, source, method, settings)
+        if ok ~= false then
+            return
+        end
+
+        plans.forget(key)
+    end
+
+    log(stale .. " changes while it is being served")
+    finish(refuse("FMP4_STORAGE_ERROR", 503,
+                  "The content is being replaced, try again.",
+                  { "Retry-After", "1" }), "-", method, settings)
+end
+
+
+-- Answers the current request as the location's settings say.
+function _M.content(settings)
+    local method = get_method()
+    if method ~= "GET" and method ~= "HEAD" then
+        return refuse_method(method, settings)
+    end
+
+    if not settings.handle_ism then
+        return refuse_route("FMP4_NOT_FOUND", method, settings)
+    end
+
+    ngx.req.discard_body()
+
+    local uri = var.uri
+    local args = reduce(var.args)
+    local root = absolute[var.document_root]
+    local key = settings.digest .. "\0" .. root .. "\0" .. uri .. "\0" .. args
+
+    local plan = plans.find(key)
+    if plan then
+        if finish(plan, "hit", method, settings) ~= false then
+            return
+        end
+
+        plans.forget(key)
+    end
+
+    return answer_miss(key, root, uri, args, method, settings)
+end
+
+
+return _M
