@@ -99,19 +99,33 @@ def track_language(track: Track) -> str | None:
 
 def unique_names(named: Iterable[tuple[str, int]]) -> list[str]:
     """The trackName of each (trackName, bitrate): the same, with ``_1``, ``_2`` ... behind it
-    where an earlier one has both in common."""
+    where an earlier ``name=bitrate`` is the same, or where one would end in ``-`` and the other:
+    URLs join basenames and selectors with dashes."""
     pairs = list(named)
-    reserved = set(pairs)
-    used: set[tuple[str, int]] = set()
+    given = {f"{name}={bitrate}" for name, bitrate in pairs}
+    used: dict[str, set[str]] = {}
     names = []
     for name, bitrate in pairs:
         chosen, suffix = name, 0
-        while (chosen, bitrate) in used or (suffix and (chosen, bitrate) in reserved):
+        selector = f"{chosen}={bitrate}"
+        while _collides(selector, used) or (suffix and selector in given):
             suffix += 1
             chosen = f"{name}_{suffix}"
-        used.add((chosen, bitrate))
+            selector = f"{chosen}={bitrate}"
+        used.setdefault(_last_part(selector), set()).add(selector)
         names.append(chosen)
     return names
+
+
+def _last_part(selector: str) -> str:
+    return selector.rpartition("-")[2]
+
+
+def _collides(selector: str, used: Mapping[str, set[str]]) -> bool:
+    return any(
+        f"-{selector}".endswith(f"-{other}") or f"-{other}".endswith(f"-{selector}")
+        for other in used.get(_last_part(selector), ())
+    )
 
 
 def _refuse_encryption(manifest: ServerManifest, identity: SourceIdentity) -> None:

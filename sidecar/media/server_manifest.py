@@ -24,7 +24,7 @@ NAMESPACE = "http://www.w3.org/2001/SMIL20/Language"
 
 _KINDS = {"audio": Kind.AUDIO, "video": Kind.VIDEO, "textstream": Kind.TEXT}
 _ORDER = {Kind.AUDIO: 0, Kind.TEXT: 1, Kind.VIDEO: 2}
-_MAX_BITRATE = 10**12
+MAX_BITRATE = 10**12
 _MAX_TRACK_ID = 0xFFFFFFFF
 # trackName and systemBitrate stand in URLs as name=bitrate, joined with "-" and ended with ".".
 _NAME = re.compile(r"[A-Za-z0-9_~-]{1,128}")
@@ -100,6 +100,16 @@ class ServerManifest:
         return {
             option_name(name): content for name, content in self.metas if name not in HOUSEKEEPING
         }
+
+
+def is_track_name(text: str) -> bool:
+    """Whether ``text`` may be a trackName."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_role(text: str) -> bool:
+    """Whether ``text`` has the form of a DASH role value."""
+    return _ROLE.fullmatch(text) is not None
 
 
 def read_server_manifest(data: bytes, *, path: str) -> ServerManifest:
@@ -197,7 +207,7 @@ class _Reader:
         return Entry(
             kind=_KINDS[_local(element)],
             src=src,
-            bitrate=self._number(element, "systemBitrate", bitrate, _MAX_BITRATE),
+            bitrate=self._number(element, "systemBitrate", bitrate, MAX_BITRATE),
             language=self._language(element, language),
             params=tuple(params),
             line=_line(element),
@@ -206,11 +216,11 @@ class _Reader:
     def _check_params(self, element: etree._Element, named: dict[str, str]) -> None:
         if "trackid" in named:
             self._number(element, "trackID", named["trackid"], _MAX_TRACK_ID)
-        if named.get("trackname") and not _NAME.fullmatch(named["trackname"]):
+        if named.get("trackname") and not is_track_name(named["trackname"]):
             raise self._invalid(
                 element, "trackName may only have letters, digits, underscores, dashes and tildes"
             )
-        if named.get("role") and not _ROLE.fullmatch(named["role"]):
+        if named.get("role") and not is_role(named["role"]):
             raise self._invalid(element, "role is not a role value")
 
     def _number(
