@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
@@ -25,8 +25,8 @@ class Kind(StrEnum):
 class Samples:
     """The samples of a track in decode order, as columns of equal length n (except decode_time).
 
-    Values are as they will be written to CMAF fragments: ``decode_time`` starts at 0 or later and
-    ``composition_offset`` may be negative (trun version 1), so that
+    ``decode_time`` starts at 0 or later and is what CMAF fragments say; ``composition_offset`` may
+    be negative, so that
     ``presentation time = decode_time + composition_offset - Track.edit_media_time``.
 
     - ``decode_time``: int64[n+1], track timescale; the last value is the end of the last sample.
@@ -34,6 +34,7 @@ class Samples:
     - ``size``: uint32[n], bytes.
     - ``offset``: int64[n], byte offset in the file.
     - ``sync``: bool[n], or None when every sample is a sync sample.
+    - ``composition_delay``: ticks by which the least composition offset lies below 0; made here.
     - ``fragment_start``: int64[m], index of the first sample of each fragment of the source (the
       samples of a ``moov`` of a fragmented file count as one fragment), or None for a progressive
       file.
@@ -45,6 +46,12 @@ class Samples:
     offset: NDArray[np.int64]
     sync: NDArray[np.bool_] | None
     fragment_start: NDArray[np.int64] | None
+    composition_delay: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        offsets = self.composition_offset
+        least = 0 if offsets is None else int(offsets.min(initial=0))
+        object.__setattr__(self, "composition_delay", -least)
 
     def __len__(self) -> int:
         return int(self.size.shape[0])
