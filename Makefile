@@ -103,7 +103,7 @@ node-packages: test-packages
 .venv/.installed: pyproject.toml | packages
 	@echo "installing Python packages into .venv ..."
 	@$(python) -c 'import pip' 2>/dev/null || $$(deploy/find-python $(PYTHON)) -m venv --clear .venv
-	@$(python) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore -e '.[dev]'
+	@$(python) -m pip install -qq --disable-pip-version-check --root-user-action=ignore -e '.[dev]'
 	@touch $@
 
 $(generated): proto/origin/v1/origin.proto .venv/.installed

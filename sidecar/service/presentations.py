@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+import structlog
+
 from sidecar.errors import InvalidMedia, MediaError
 from sidecar.media.build import presentation_from_manifest, presentation_from_media
 from sidecar.media.options import Options, parse_options
@@ -26,6 +28,8 @@ MAX_MANIFEST_BYTES = 8 << 20
 # Presentations hold little beside their indexes, which have a budget of their own.
 MAX_PRESENTATIONS = 2048
 _MAX_QUERIES = 64
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -97,6 +101,8 @@ class PresentationCache:
         else:
             loaded = await self._from_media(content)
         self._remember(key, loaded)
+        for warning in loaded.presentation.warnings:
+            log.warning("left out", path=key[1], reason=warning)
         return loaded
 
     async def _from_media(self, content: Content) -> LoadedPresentation:
