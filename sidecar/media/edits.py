@@ -5,7 +5,7 @@ ISO/IEC 14496-12 8.6.6. Times are ticks of the track's timescale unless said oth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -93,6 +93,19 @@ def _unsupported(sentence: str, elst: Leaf) -> UnsupportedMedia:
 
 def _damaged(sentence: str, where: tuple[str, int]) -> InvalidMedia:
     return InvalidMedia(sentence, box_path=where[0], offset=where[1])
+
+
+def begin_with_picture(columns: Columns, window: Window) -> Window:
+    """The window of an edited video, moved so that its first whole picture is presented first.
+
+    An edit may begin inside a picture, or before the first one (media_time 0 and reordered
+    pictures). Players then begin with the first picture composed in the edit, without a gap or a
+    part of the picture before it, and so do we: sound and picture stay as far apart as they show
+    it, which is up to one picture from the letter of 8.6.6.
+    """
+    composed = columns.composition_time
+    inside = composed[composed >= window.media_time]
+    return replace(window, media_time=int(inside.min())) if inside.size else window
 
 
 def video_lead(columns: Columns, window: Window) -> int:

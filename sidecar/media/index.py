@@ -23,7 +23,7 @@ from sidecar.codecs.describe import describe
 from sidecar.codecs.facts import AudioFacts, Facts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
 from sidecar.media.columns import Columns, check_inside, concatenate
-from sidecar.media.edits import Window, edit_window, present, video_lead
+from sidecar.media.edits import Window, begin_with_picture, edit_window, present, video_lead
 from sidecar.media.fragmented import fragment_columns
 from sidecar.media.layout import Layout, read_layout
 from sidecar.media.progressive import moov_columns
@@ -246,18 +246,19 @@ def _present_all(
     identity: SourceIdentity,
     skipped: list[str],
 ) -> list[Track]:
+    windows = [_window(track, own) for track, own in zip(playable, columns, strict=True)]
     # One shift for all tracks keeps them in step; it is that of the video that needs the most.
     lead = Fraction(0)
-    for track, own in zip(playable, columns, strict=True):
+    for track, own, window in zip(playable, columns, windows, strict=True):
         if track.kind is Kind.VIDEO:
-            lead = max(lead, Fraction(video_lead(own, track.window), track.timescale))
+            lead = max(lead, Fraction(video_lead(own, window), track.timescale))
     tracks: list[Track] = []
-    for track, own in zip(playable, columns, strict=True):
+    for track, own, window in zip(playable, columns, windows, strict=True):
         shift = rescale(lead.numerator, lead.denominator, track.timescale)
         where = (track.boxes.box_path, track.boxes.offset)
         presented = present(
             own,
-            track.window,
+            window,
             kind=track.kind,
             timescale=track.timescale,
             shift=shift,
@@ -283,3 +284,10 @@ def _present_all(
             )
         )
     return tracks
+
+
+def _window(track: _Playable, columns: Columns) -> Window:
+    edited = b"elst" in track.boxes.leaves and columns.fragment_start is None
+    if track.kind is Kind.VIDEO and edited:
+        return begin_with_picture(columns, track.window)
+    return track.window
