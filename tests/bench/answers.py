@@ -130,4 +130,5 @@ def _packet_hashes(name: str, stream: str, media: bytes = b"") -> list[str]:
     )  # fmt: skip
     done = subprocess.run(command, input=media, capture_output=True, check=True)
     lines = done.stdout.decode().splitlines()
-    return [line.rsplit(",", 1)[1].strip() for line in lines if not line.startswith("#")]
+    # stream, dts, pts, duration, size, hash, and then the same of side data
+    return [line.split(",")[5].strip() for line in lines if not line.startswith("#")]

@@ -95,10 +95,12 @@ def make_server_manifests(assets: Assets) -> None:
 
 
 def _create(folder: Path, name: str, sources: list[str]) -> None:
-    (folder / name).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "sidecar", "create", "-o", name, *sources]
+    new = folder / f".new-{name}"
+    new.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "sidecar", "create", "-o", new.name, *sources]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    new.rename(folder / name)
 
 
 def _once(path: Path, make: Callable[[Path], None]) -> None:

@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import crossplane
-
 ROOT = Path(__file__).resolve().parents[2]
 HTTP_SETTINGS = (
     "sendfile", "tcp_nopush", "tcp_nodelay", "aio", "directio", "output_buffers",
@@ -46,14 +44,9 @@ class Instance:
     @property
     def settings(self) -> list[str]:
         """The settings of http{} that decide about speed; those not named are nginx's defaults."""
-        parsed = crossplane.parse(str(self.configuration), single=True)
-        directives = parsed["config"][0]["parsed"]
-        http = next(entry for entry in directives if entry["directive"] == "http")
-        return [
-            " ".join([entry["directive"], *entry["args"]])
-            for entry in http["block"]
-            if entry["directive"] in HTTP_SETTINGS
-        ]
+        # At the depth of http{}; a parser of nginx's grammar stops at the blocks of Lua.
+        lines = re.findall(r"(?m)^ {4}(\w+)\s+([^;{}]+);", self.configuration.read_text())
+        return [f"{name} {value}" for name, value in lines if name in HTTP_SETTINGS]
 
     def start(self) -> None:
         """Returns when a manifest can be fetched. Raises RuntimeError with the reason."""

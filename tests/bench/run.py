@@ -55,7 +55,7 @@ def main() -> int:
             lines = _measure(bench, arguments.only or list(ROWS))
         finally:
             instance.stop()
-    text = f"{_header(instance)}\n{table(lines)}\n"
+        text = f"{_header(instance)}\n{table(lines)}\n"
     sys.stdout.write(text)
     sys.stdout.write(f"\n{time.monotonic() - started:.0f} s\n")
     result = ROOT / "build" / "bench.md"
