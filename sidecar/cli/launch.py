@@ -25,9 +25,10 @@ from sidecar.clock import monotonic_ns
 START_SECONDS = 30.0
 LISTED = 20
 
-# A download that goes on may take hours: it gets some seconds.
+# In this order, so that the answers that nginx is making are still planned. A download that goes
+# on may take hours: it gets some seconds.
 _NGINX_STOP = ((signal.SIGQUIT, 3.0), (signal.SIGTERM, 3.0))
-_SIDECAR_STOP = ((signal.SIGTERM, 12.0),)
+_STOP = {"nginx": _NGINX_STOP, "sidecar": ((signal.SIGTERM, 12.0),)}
 _RUN_STOP = ((signal.SIGTERM, 30.0),)
 _SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
@@ -55,10 +56,10 @@ def start(settings: Settings, output: Output) -> dict[str, Process]:
     Raises ``click.ClickException`` with the reason when it cannot be served; nothing is left then.
     """
     instance = settings.instance
-    leftover = read_state(instance.state)
-    if {"sidecar", "nginx"} <= set(leftover):
+    recorded = read_state(instance.state)
+    if all(name in recorded and recorded[name].is_alive for name in _STOP):
         raise click.ClickException(f"{instance.root} is running already")
-    _stop_processes(instance, leftover)  # half a stack: what is left when one was killed
+    _stop_processes(instance, recorded)  # what is left when one of them was killed
     nginx = find_nginx()
     instance.make(
         nginx,
@@ -96,17 +97,17 @@ def running(settings: Settings) -> Iterator[dict[str, Process]]:
 
 def stop(instance: Instance) -> bool:
     """Stops what runs in ``instance``; whether anything did."""
-    running = read_state(instance.state)
-    if "run" in running:
-        running["run"].stop(_RUN_STOP)
-    _stop_processes(instance, read_state(instance.state))
-    return bool(running)
+    recorded = read_state(instance.state)
+    found = any(process.is_alive for process in recorded.values())
+    if "run" in recorded:
+        recorded["run"].stop(_RUN_STOP)
+    return _stop_processes(instance, recorded) or found
 
 
 def obituary(settings: Settings, processes: dict[str, Process]) -> str:
-    """Which processes ended, and the last lines of the logs."""
+    """Which processes ended, and the last lines of their logs."""
     dead = [name for name, process in processes.items() if not process.is_alive]
-    return f"{' and '.join(dead)} ended\n{_logs(settings.instance)}"
+    return "\n".join(f"{name} ended\n{_log(settings.instance, name)}" for name in dead)
 
 
 def try_conf(conf: Path) -> str:
@@ -127,7 +128,7 @@ def try_conf(conf: Path) -> str:
             deadline = monotonic_ns() + int(START_SECONDS * 1e9)
             while probe.port_is_free(port):
                 if not process.is_alive or monotonic_ns() > deadline:
-                    raise click.ClickException(f"{conf} does not start\n{_logs(instance)}")
+                    raise click.ClickException(f"{conf} does not start\n{_log(instance, 'nginx')}")
                 pause()
         finally:
             process.stop(_NGINX_STOP)
@@ -190,7 +191,9 @@ def _wait_for_sockets(settings: Settings, processes: dict[str, Process]) -> None
         if not processes["sidecar"].is_alive:
             raise click.ClickException(obituary(settings, processes))
         if monotonic_ns() > deadline:
-            raise click.ClickException(f"the sidecar does not start\n{_logs(settings.instance)}")
+            raise click.ClickException(
+                f"the sidecar does not start\n{_log(settings.instance, 'sidecar')}"
+            )
         pause()
 
 
@@ -221,29 +224,39 @@ def _wait_until_served(settings: Settings, processes: dict[str, Process]) -> Non
         else:
             pause()
     raise click.ClickException(
-        f"not ready after {START_SECONDS:g} seconds: {last}\n{_logs(settings.instance)}"
+        f"not ready after {START_SECONDS:g} seconds: {last}\n{_log(settings.instance, 'sidecar')}"
     )
 
 
-def _stop_processes(instance: Instance, processes: dict[str, Process]) -> None:
+def _stop_processes(instance: Instance, processes: dict[str, Process]) -> bool:
+    """Whether there was anything to stop."""
+    found = False
     # A second Ctrl-C must not leave one of them running.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        # nginx first, so that the answers it is making are still planned.
-        for name, signals in (("nginx", _NGINX_STOP), ("sidecar", _SIDECAR_STOP)):
-            if name in processes:
-                processes[name].stop(signals)
+        for name, signals in _STOP.items():
+            if name not in processes:
+                continue
+            found = found or processes[name].is_alive
+            processes[name].stop(signals)
+            for child in processes[name].left_behind(instance.root):
+                found = True
+                child.stop(((signal.SIGTERM, 3.0),))
         instance.state.unlink(missing_ok=True)
         for left in instance.sockets.glob("*.sock"):
             left.unlink(missing_ok=True)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return found
 
 
-def _logs(instance: Instance) -> str:
-    names = ("sidecar.log", "start.log", "error.log")
-    tails = ((instance.log(name), _tail(instance.log(name))) for name in names)
-    return "\n".join(f"--- {path}\n{tail}" for path, tail in tails if tail)
+def _log(instance: Instance, name: str) -> str:
+    """The end of what ``name`` has logged."""
+    # nginx says on standard error why it does not start, and in its log why it ended later.
+    for file in ("start.log", "error.log") if name == "nginx" else ("sidecar.log",):
+        if tail := _tail(instance.log(file)):
+            return f"--- {instance.log(file)}\n{tail}"
+    return ""
 
 
 def _tail(path: Path, lines: int = 15) -> str:

@@ -26,7 +26,25 @@ class Process:
 
     @property
     def is_alive(self) -> bool:
-        return _look(self.pid) == self.started
+        seen = _look(self.pid)
+        return seen is not None and seen.started == self.started
+
+    def left_behind(self, folder: Path) -> list[Process]:
+        """The living others of its session that work in ``folder`` or below.
+
+        It must have been started as the leader of a session. A killed leader leaves children that
+        hold its sockets; their session keeps its number as long as one of them lives.
+        """
+        found = []
+        for entry in Path("/proc").iterdir():
+            pid = int(entry.name) if entry.name.isdecimal() else self.pid
+            seen = _look(pid) if pid != self.pid else None
+            if seen is None or seen.session != self.pid:
+                continue
+            with contextlib.suppress(OSError):
+                if (entry / "cwd").resolve().is_relative_to(folder):
+                    found.append(Process(pid, seen.started))
+        return found
 
     def stop(self, signals: tuple[tuple[signal.Signals, float], ...]) -> None:
         """Sends each signal and waits its seconds for the end, then kills."""
@@ -47,21 +65,27 @@ def pause(seconds: float = 0.02) -> None:
 
 def identify(pid: int) -> Process:
     """The living process ``pid``; raises ``ProcessLookupError``."""
-    started = _look(pid)
-    if started is None:
+    seen = _look(pid)
+    if seen is None:
         raise ProcessLookupError(pid)
-    return Process(pid, started)
+    return Process(pid, seen.started)
 
 
-def _look(pid: int) -> int | None:
-    """Start time of ``pid``, or None when it has ended (a zombie has)."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    session: int
+    started: int
+
+
+def _look(pid: int) -> _Seen | None:
+    """What the kernel says of ``pid``, or None when it has ended (a zombie has)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name may hold spaces and parentheses: fields count from its last one.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in "ZX" else _Seen(int(fields[3]), int(fields[19]))
 
 
 def write_state(path: Path, processes: Mapping[str, Process]) -> None:
@@ -72,16 +96,15 @@ def write_state(path: Path, processes: Mapping[str, Process]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Process]:
-    """Those recorded at ``path`` that are still alive."""
+    """Those recorded at ``path``, dead or alive; empty when nothing sensible is recorded."""
     try:
         recorded = json.loads(path.read_text())
-        processes = {
+        return {
             name: Process(int(fields["pid"]), int(fields["started"]))
             for name, fields in recorded.items()
         }
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return {name: process for name, process in processes.items() if process.is_alive}
 
 
 @contextlib.contextmanager

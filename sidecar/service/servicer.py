@@ -100,7 +100,8 @@ def _log_failure(request: origin_pb2.PlanRequest, error: OriginError) -> None:
         fields |= {"file": error.path, "box": error.box_path, "offset": error.offset}
     elif isinstance(error, StorageError):
         fields |= {"file": error.path}
+    said = {name: value for name, value in fields.items() if value not in ("", None)}
     if error.result in _EXPECTED:
-        log.info("refused", **fields)
+        log.info("refused", **said)
     else:
-        log.warning("failed", **fields)
+        log.warning("failed", **said)
