@@ -5,8 +5,10 @@
 
 local concat = table.concat
 local sort = table.sort
+local str_byte = string.byte
 local str_char = string.char
 local str_find = string.find
+local str_format = string.format
 local str_gmatch = string.gmatch
 local str_gsub = string.gsub
 local str_match = string.match
@@ -40,6 +42,11 @@ local function unescape(hex)
 end
 
 
+local function escape(byte)
+    return str_format("%%%02X", str_byte(byte))
+end
+
+
 local function by_name(a, b)
     if a.name == b.name then
         return a.place < b.place
@@ -50,7 +57,8 @@ end
 
 
 -- Returns query reduced to options and sorted by name ("" when none); names
--- decoded, values as they came. Repeated names keep their order.
+-- decoded, values as they came, but ASCII only: the contract with the sidecar
+-- cannot carry other bytes. Repeated names keep their order.
 function _M.reduce(query)
     if not query or query == "" then
         return ""
@@ -69,7 +77,7 @@ function _M.reduce(query)
             found[#found + 1] = {
                 name = name,
                 place = #found,
-                text = name .. rest,
+                text = name .. str_gsub(rest, "[\128-\255]", escape),
             }
             if #found == MAX_PARAMETERS then
                 break

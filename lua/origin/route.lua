@@ -1,6 +1,7 @@
 -- From a URI to a presentation and what is asked of it. Pure: no ngx.
 
 local str_find = string.find
+local str_gsub = string.gsub
 local str_match = string.match
 
 
@@ -11,6 +12,18 @@ local PATTERNS = {
     "^(.*/[^/]+%.mp4)/(.*)$",
 }
 
+-- The byte sequences of UTF-8 beyond ASCII (RFC 3629). Replaced by a byte and
+-- not by nothing, so that what stood around one cannot join to another.
+local SEQUENCES = {
+    "[\194-\223][\128-\191]",
+    "\224[\160-\191][\128-\191]",
+    "[\225-\236\238\239][\128-\191][\128-\191]",
+    "\237[\128-\159][\128-\191]",
+    "\240[\144-\191][\128-\191][\128-\191]",
+    "[\241-\243][\128-\191][\128-\191][\128-\191]",
+    "\244[\128-\143][\128-\191][\128-\191]",
+}
+
 -- Longer ones are no URL that any manifest of ours contains.
 local MAX_VIRTUAL_PATH = 2048
 
@@ -18,13 +31,27 @@ local MAX_VIRTUAL_PATH = 2048
 local _M = {}
 
 
+local function is_utf8(text)
+    if not str_find(text, "[\128-\255]") then
+        return true
+    end
+
+    for i = 1, #SEQUENCES do
+        text = str_gsub(text, SEQUENCES[i], "u")
+    end
+
+    return not str_find(text, "[\128-\255]")
+end
+
+
 -- Splits a decoded URI: "/vod/video.ism/dash/x.dash" gives "/vod/video.ism"
 -- and "dash/x.dash". Returns nil, result name when there is nothing to ask
 -- the sidecar: FMP4_BAD_REQUEST for what only an attacker sends (control
--- bytes, dot segments that outlived nginx's normalisation), FMP4_NOT_FOUND
+-- bytes, dot segments that outlived nginx's normalisation) or what the contract
+-- with the sidecar cannot carry (other encodings than UTF-8), FMP4_NOT_FOUND
 -- for a URI without presentation or virtual path.
 function _M.split(uri)
-    if str_find(uri, "[%z\1-\31\127]") then
+    if str_find(uri, "[%z\1-\31\127]") or not is_utf8(uri) then
         return nil, "FMP4_BAD_REQUEST"
     end
 
