@@ -15,6 +15,7 @@ _QUICKTIME_SOUND_2 = struct.Struct(">4xdI")  # sizeOfStructOnly, audioSampleRate
 _RESERVED = 8  # 6 reserved bytes and data_reference_index
 _QUICKTIME_SOUND_1_BYTES = 16
 _QUICKTIME_SOUND_2_BYTES = 36
+_SOUND_CHILDREN = frozenset({b"esds", b"dac3", b"dec3", b"dOps", b"srat"})
 _MAX_WAVE_DEPTH = 1
 
 
@@ -154,10 +155,10 @@ def _quicktime_bytes(box: bytes, version: int, start: int, end: int) -> int:
         return _QUICKTIME_SOUND_2_BYTES
     if version == 1:
         try:
-            found = [child.type for child in walk(box, start, end)]
+            plain = any(child.type in _SOUND_CHILDREN for child in walk(box, start, end))
         except InvalidMedia:
-            return _QUICKTIME_SOUND_1_BYTES
-        return 0 if found else _QUICKTIME_SOUND_1_BYTES
+            plain = False
+        return 0 if plain else _QUICKTIME_SOUND_1_BYTES
     return 0
 
 
