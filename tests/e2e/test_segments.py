@@ -15,6 +15,7 @@ from tests.support.isobmff import Init, Segment, read_init, read_segment
 from tests.support.mpd import Representation, read
 from tests.support.stack import Stack
 
+OPEN = {"/bframes_open.mp4", "/frag_cmaf.mp4", "/hevc.mp4"}
 QUERIES = ("", "?hls_minimum_fragment_length=48/25", "?hls_minimum_fragment_length=1")
 
 
@@ -29,6 +30,14 @@ class Fetched:
     def starts(self) -> list[int]:
         last = max(segment.latest(self.init) for segment in self.segments)
         return [*(segment.earliest(self.init) for segment in self.segments), last]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether pictures before the first sync sample need the segment before (open GOP)."""
+        return any(
+            min(segment.presentation(self.init)) < segment.presentation(self.init)[0]
+            for segment in self.segments
+        )
 
 
 def fetch(client: Client, init_url: str, urls: list[str]) -> Fetched:
@@ -45,17 +54,18 @@ def fetch(client: Client, init_url: str, urls: list[str]) -> Fetched:
 
 
 def assert_durations(fetched: Fetched, playlist: Media) -> None:
-    tick = Fraction(1, fetched.init.timescale)
+    scale = fetched.init.timescale
     starts = fetched.starts
     total = Fraction(0)
     for index, listed in enumerate(playlist.segments):
-        real = (starts[index + 1] - starts[index]) * tick
+        real = Fraction(starts[index + 1] - starts[index], scale)
+        tick = max(Fraction(1, scale), Fraction(1, 10**6))  # EXTINF has six decimals
         assert abs(listed.duration - real) <= tick, (
             f"segment {index + 1}: EXTINF {float(listed.duration)}, really {float(real)}"
         )
         assert round(listed.duration) <= playlist.target, "RFC 8216 4.3.3.1"
         total += listed.duration
-    whole = (starts[-1] - starts[0]) * tick
+    whole = Fraction(starts[-1] - starts[0], scale)
     assert abs(total - whole) <= tick * len(playlist.segments)
 
 
@@ -63,12 +73,18 @@ def assert_durations(fetched: Fetched, playlist: Media) -> None:
 @pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
 def test_hls(client: Client, stack: Stack, asset: Asset, query: str) -> None:
     url = f"{stack.base}{asset.path}/.m3u8{query}"
-    for playlist_url in read_master(client.get(url).text, url).playlists:
+    master = read_master(client.get(url).text, url)
+    is_any_open = False
+    for playlist_url in master.playlists:
         playlist = read_media(client.get(playlist_url).text, playlist_url)
         assert playlist.ended and playlist.map and playlist.segments
-        assert "#EXT-X-INDEPENDENT-SEGMENTS" in playlist.tags
         fetched = fetch(client, playlist.map, [s.url for s in playlist.segments])
         assert_durations(fetched, playlist)
+        # RFC 8216 4.3.5.1: no sample of a segment needs another segment.
+        assert ("#EXT-X-INDEPENDENT-SEGMENTS" in playlist.tags) != fetched.is_open
+        is_any_open |= fetched.is_open
+    assert ("#EXT-X-INDEPENDENT-SEGMENTS" in master.tags) != is_any_open
+    assert is_any_open == (asset.path in OPEN)
 
 
 def test_a_minimum_length_changes_what_the_segments_are(client: Client, stack: Stack) -> None:
@@ -88,20 +104,26 @@ def test_segments_of_all_renditions_start_together(
     client: Client, stack: Stack, asset: Asset
 ) -> None:
     url = f"{stack.base}{asset.path}/.m3u8"
-    starts: dict[str, list[Fraction]] = {}
-    frame = Fraction(0)
+    boundaries: dict[str, list[Fraction]] = {}
+    reference, frame = "", Fraction(0)
     for playlist_url in read_master(client.get(url).text, url).playlists:
         playlist = read_media(client.get(playlist_url).text, playlist_url)
         fetched = fetch(client, playlist.map, [s.url for s in playlist.segments])
         scale = fetched.init.timescale
-        starts[playlist_url] = [Fraction(t, scale) for t in fetched.starts[1:-1]]
+        # Where the first sample is presented: pictures that lead it belong to the GOP before.
+        boundaries[playlist_url] = [
+            Fraction(segment.presentation(fetched.init)[0], scale)
+            for segment in fetched.segments[1:]
+        ]
         if fetched.init.handler == "soun":
             longest = max(max(segment.durations) for segment in fetched.segments)
             frame = max(frame, Fraction(longest, scale))
         else:
             reference = playlist_url
-    wanted = starts.pop(reference)
-    for playlist_url, found in starts.items():
+    wanted = boundaries.pop(reference)
+    assert boundaries
+    for playlist_url, found in boundaries.items():
+        assert len(found) >= len(wanted)
         for expected, start in zip(wanted, found, strict=False):
             assert abs(expected - start) <= frame, f"{playlist_url}: {expected} {start}"
 
@@ -147,6 +169,9 @@ def test_dash(client: Client, stack: Stack, asset: Asset, template: str) -> None
     ends = []
     for representation in manifest.representations:
         fetched = fetch(client, representation.init, [s.url for s in representation.segments])
+        # SAP type 1: a closed GOP; 3: leading pictures that cannot be decoded from here.
+        sap = representation.attributes["startWithSAP"]
+        assert sap == ("3" if fetched.is_open else "1")
         scale = fetched.init.timescale
         ends.append(Fraction(fetched.starts[-1], scale))
         if template == "number":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.support.frames import Frame, decode, probe
 from tests.support.media import SHARED, generated, place, shared_files
 from tests.support.stack import origin
 
+NONE = Fraction(0)
 LADDER = ("ladder_1.mp4", "ladder_2.mp4", "ladder_3.mp4")
 
 
@@ -18,13 +20,17 @@ class Asset:
     """``path``: of the presentation, as in URLs. ``files``: the sources of its renditions.
 
     ``lead``: seconds of video before a trimmed start that are served too, because the trim does
-    not fall on a sync sample; the whole presentation is later by as much. ``iframes``: whether
-    every sync sample is an independent picture that starts a segment.
+    not fall on a sync sample; the whole presentation is later by as much. ``misread``: by
+    which ffmpeg presents the source's video and audio late, seconds. In fragmented files it adds
+    the largest negative composition offset to all times, against ISO/IEC 14496-12 8.8.8 and unlike
+    browsers; in PIFF files it does not read the times of fragments (tfxd), of which the first
+    audio one is negative by the priming.
     """
 
     path: str
     files: tuple[str, ...]
-    lead: float = 0.0
+    lead: Fraction = NONE
+    misread: tuple[Fraction, Fraction] = (NONE, NONE)
 
     @property
     def name(self) -> str:
@@ -44,8 +50,10 @@ class SourceStream:
     channels: int | None
 
 
-def _direct(file: str, **more: float) -> Asset:
-    return Asset(path=f"/{file}", files=(file,), **more)
+def _direct(
+    file: str, *, lead: Fraction = NONE, misread: tuple[Fraction, Fraction] = (NONE, NONE)
+) -> Asset:
+    return Asset(path=f"/{file}", files=(file,), lead=lead, misread=misread)
 
 
 ASSETS = (
@@ -54,16 +62,20 @@ ASSETS = (
     Asset(path="/two_audio.ism", files=("two_audio.mp4",)),
     _direct("hevc.mp4"),
     _direct("variable_rate.mp4"),
-    _direct("trimmed.mp4", lead=0.6),
+    _direct("trimmed.mp4", lead=Fraction(3, 5)),
     _direct("audio_delayed.mp4"),
     _direct("video_delayed.mp4"),
     _direct("frag_plain.mp4"),
     Asset(path="/frag_separate.ism", files=("frag_separate.mp4",)),
     _direct("frag_sidx.mp4"),
-    _direct("frag_cmaf.mp4"),
+    _direct("frag_cmaf.mp4", misread=(Fraction(2, 25), NONE)),
     _direct("frag_short.mp4"),
     _direct("frag_partial.mp4"),
-    Asset(path="/frag_piff.ism", files=("frag_piff.ismv",)),
+    Asset(
+        path="/frag_piff.ism",
+        files=("frag_piff.ismv",),
+        misread=(Fraction(2, 25), Fraction(1024, 48000)),
+    ),
     Asset(path="/ladder.ism", files=("ladder_audio.mp4", *LADDER)),
 )
 

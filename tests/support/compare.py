@@ -27,7 +27,8 @@ def assert_same(asset: Asset, source: SourceStream, served: list[Frame], what: s
     visible = [index for index, value in enumerate(hashes) if value in counts]
     assert start == 0 or start < visible[0], f"{what}: {start} frames at the start are missing"
     assert len(every) - end > visible[-1], f"{what}: {end} frames at the end are missing"
-    late = [shift - Fraction(asset.lead).limit_denominator(1000) for shift in shifts(shown, served)]
+    misread = asset.misread[0 if source.kind == "video" else 1]
+    late = [shift + misread - asset.lead for shift in shifts(shown, served)]
     worst = max(late, key=abs)
     assert abs(worst) <= MOVIE_TICK, f"{what}: presented {float(worst):+.6f} s off the source"
 

@@ -32,6 +32,7 @@ class Master:
     media: list[dict[str, str]] = field(default_factory=list)
     variants: list[dict[str, str]] = field(default_factory=list)
     iframes: list[dict[str, str]] = field(default_factory=list)
+    tags: set[str] = field(default_factory=set)
 
     @property
     def playlists(self) -> list[str]:
@@ -70,6 +71,8 @@ def read_master(text: str, url: str) -> Master:
     pending: dict[str, str] | None = None
     for line in lines[1:]:
         name, _, value = line.partition(":")
+        if line.startswith("#EXT"):
+            master.tags.add(name)
         if name == "#EXT-X-VERSION":
             master.version = int(value)
         elif name in {"#EXT-X-MEDIA", "#EXT-X-I-FRAME-STREAM-INF"}:

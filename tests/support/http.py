@@ -7,8 +7,15 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# For URLs that only a hand-written client would send.
-http.client.HTTPConnection._validate_path = lambda self, url: None  # type: ignore[attr-defined]
+
+class _Connection(http.client.HTTPConnection):
+    """One that also sends what no well-behaved client would: bytes of Latin-1, blanks ..."""
+
+    def _validate_path(self, url: str) -> None:
+        pass
+
+    def _encode_request(self, request: str) -> bytes:
+        return request.encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +38,7 @@ class Client:
         self.base = base.rstrip("/")
         parts = urllib.parse.urlsplit(base)
         assert parts.hostname
-        self._connection = http.client.HTTPConnection(
-            parts.hostname, parts.port or 80, timeout=timeout
-        )
+        self._connection = _Connection(parts.hostname, parts.port or 80, timeout=timeout)
 
     def close(self) -> None:
         self._connection.close()
