@@ -17,12 +17,12 @@ def byte_ranges(
     """
     offset = samples.offset[first:last]
     size = samples.size[first:last].astype(np.int64)
-    if size.size and not size.all():
+    if np.count_nonzero(size) != len(size):
         held = size > 0
         offset, size = offset[held], size[held]
-    if size.size < 2:
+    if len(size) < 2:
         return offset, size
-    begins = np.empty(size.size, dtype=np.bool_)
+    begins = np.empty(len(size), dtype=np.bool_)
     begins[0] = True
     np.not_equal(offset[:-1] + size[:-1], offset[1:], out=begins[1:])
     at = begins.nonzero()[0]

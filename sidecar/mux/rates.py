@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sidecar.media.track import Track
 from sidecar.timeline.segments import SegmentList
 
-# Bytes of a CMAF segment beside its samples, at the most: boxes, and one row for each sample.
+# Bytes of a CMAF segment beside its samples and their rows, at the most.
 _SEGMENT_OVERHEAD = 180
 _FRACTION_LIMIT = 1001
 # Windows that start at one segment and are looked at, from the shortest that counts.
@@ -28,18 +28,21 @@ class BitRates:
 
 
 def bit_rates(track: Track, segments: SegmentList) -> BitRates:
-    """Bit rates of the CMAF segments of ``track``; may exceed the real ones by a few bytes each.
+    """Bit rates of the CMAF segments of ``track``, boxes included.
 
     The peak is the largest rate of contiguous segments that last 0.5 to 1.5 target durations.
     """
-    count = len(segments)
     samples = track.samples
-    row = 8 + (4 if samples.composition_offset is not None else 0)
-    if samples.sync is not None and int(np.count_nonzero(samples.sync)) > count:
-        row += 4
     first = segments.first_sample
+    count = np.diff(first)
     size = np.add.reduceat(samples.size, first[:-1], dtype=np.int64)
-    return _rates(size + row * np.diff(first) + _SEGMENT_OVERHEAD, segments)
+    row = np.full(len(segments), 4 if samples.composition_offset is None else 8)
+    span = np.diff(samples.decode_time[first])
+    duration = samples.decode_time[first[:-1] + 1] - samples.decode_time[first[:-1]]
+    row[span != duration * count] += 4
+    if samples.sync is not None and np.count_nonzero(samples.sync) > len(segments):
+        row += 4
+    return _rates(size + row * count + _SEGMENT_OVERHEAD, segments)
 
 
 def key_frame_rates(track: Track, key_frames: SegmentList) -> BitRates:

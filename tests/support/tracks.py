@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,9 +57,9 @@ def video_track(
         at += lengths[turn % len(lengths)]
         turn += 1
     order = np.arange(count)
+    # The sync sample is the first of its GOP in decode order, so the column stays as it is.
     if b_frames:
         order = _decode_order(count, np.flatnonzero(sync), open_gop)
-        sync = sync[order] if not open_gop else _sync_in_decode_order(order, sync)
     decode_time = display + start
     offset = (display[order] - display[:-1]).astype(np.int32)
     rng = np.random.default_rng(seed)
@@ -90,7 +91,7 @@ def _decode_order(count: int, sync: np.ndarray, open_gop: bool) -> np.ndarray:
     """Display index of every sample in decode order, I P B B P B B ..."""
     order: list[int] = []
     bounds = [*sync.tolist(), count]
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise(bounds):
         if open_gop and begin and begin + 2 < end:
             # The I-picture is displayed third: two leading B-pictures come before it.
             order += [begin + 2, begin, begin + 1]
@@ -103,11 +104,6 @@ def _decode_order(count: int, sync: np.ndarray, open_gop: bool) -> np.ndarray:
             order += [reference, *range(at, reference)]
             at = reference + 1
     return np.array(order)
-
-
-def _sync_in_decode_order(order: np.ndarray, gop_begins: np.ndarray) -> np.ndarray:
-    """With open GOPs the first sample of a GOP in decode order is the sync sample."""
-    return gop_begins.copy()
 
 
 def audio_track(
