@@ -1,0 +1,40 @@
+"""Requests to formats without a server: a virtual path in, an answer out."""
+
+from __future__ import annotations
+
+from sidecar.formats.registry import find
+from sidecar.formats.spec import Answer, Request
+from sidecar.media.options import Options
+from sidecar.media.presentation import Presentation
+from sidecar.mux.plan import Inline, Plan
+from sidecar.timeline.segmenter import Timeline
+
+
+def ask(
+    presentation: Presentation,
+    virtual_path: str,
+    *,
+    read_ahead: int = 0,
+    timeline: Timeline | None = None,
+    **options: object,
+) -> Answer:
+    """The answer to ``virtual_path`` (percent-decoded); options by their field names."""
+    found = find(virtual_path)
+    assert found is not None, f"no format answers {virtual_path}"
+    kind, match = found
+    request = Request(
+        presentation=presentation,
+        timeline=timeline or Timeline(presentation),
+        options=Options(**options),  # type: ignore[arg-type]
+        virtual_path=virtual_path,
+        match=match,
+        read_ahead=read_ahead,
+    )
+    return kind.answer(request)
+
+
+def text(plan: Plan) -> str:
+    """The body of a manifest."""
+    (part,) = plan.parts
+    assert isinstance(part, Inline)
+    return part.data.decode()
