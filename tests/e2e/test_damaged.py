@@ -46,7 +46,8 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "huge_stsc": ("bframes_open.mp4", counted(b"stsc", 0x7FFFFFFF)),
     "huge_stco": ("bframes_open.mp4", counted(b"stco", 0x3FFFFFFF)),
     "huge_run": ("frag_plain.mp4", counted(b"trun", 0xFFFFFFFF)),
-    "cut_in_moof": ("frag_plain.mp4", lambda data: data[: data.rindex(b"moof") + 40]),
+    "moof_too_large": ("frag_plain.mp4", sized(b"moof", 0x7FFFFFFF)),
+    "traf_too_large": ("frag_plain.mp4", sized(b"traf", 0x00FFFFFF)),
     "zero_timescale": (
         "bframes_open.mp4",
         lambda data: patched(data, box_at(data, b"mdhd") + 20, bytes(4)),

@@ -72,7 +72,7 @@ def secure(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
                 "-e",
                 "logs/error.log",
                 "-g",
-                f"daemon off; user {subprocess.getoutput('id -un')};",
+                "daemon off;",
             ],
             cwd=prefix,
             stdout=log,

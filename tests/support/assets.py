@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from tests.support.frames import Frame, decode, probe
+from tests.support.frames import Frame, decode, packets, probe
 from tests.support.media import SHARED, generated, place, shared_files
 from tests.support.stack import origin
 
@@ -138,6 +138,17 @@ def whole(stream: SourceStream) -> list[Frame]:
 
 
 @cache
-def presented(stream: SourceStream) -> list[Frame]:
-    """The frames of a source stream as its edit list presents them."""
-    return decode(str(stream.path), f"0:{stream.index}")[0]
+def presented(stream: SourceStream) -> dict[int, Fraction]:
+    """When the source presents its frames: index into ``whole`` -> seconds.
+
+    Frames are told by their bytes' place in the file: what is heard may well repeat itself.
+    """
+    path = str(stream.path)
+    every = packets(path, stream.index, ignore_edits=True)
+    assert len(every) == len(whole(stream)), "each packet is one frame"
+    index = {packet.position: number for number, packet in enumerate(every)}
+    return {
+        index[packet.position]: packet.time
+        for packet in packets(path, stream.index)
+        if not packet.is_discarded
+    }

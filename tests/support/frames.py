@@ -83,13 +83,27 @@ def dropped(source: list[Frame], served: list[Frame]) -> tuple[int, int]:
     )
 
 
-def shifts(source: list[Frame], served: list[Frame]) -> list[Fraction]:
-    """How much later each served frame is presented than the same frame of the source, seconds.
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One coded frame of a file: byte offset, presentation time in seconds, and whether ffmpeg
+    decodes it without showing it."""
 
-    Only frames whose picture or sound occurs once can be compared; there must be most of them.
-    """
-    counts = Counter(frame.hash for frame in source)
-    times = {frame.hash: frame.time for frame in source if counts[frame.hash] == 1}
-    found = [frame.time - times[frame.hash] for frame in served if frame.hash in times]
-    assert len(found) >= 0.8 * len(source), f"{len(found)} of {len(source)} frames are comparable"
-    return found
+    position: int
+    time: Fraction
+    is_discarded: bool
+
+
+def packets(path: str, stream: int, *, ignore_edits: bool = False) -> list[Packet]:
+    """The packets of a file's stream in presentation order."""
+    command = ["ffprobe", "-v", "error", "-of", "json"]
+    command += ["-ignore_editlist", "1"] if ignore_edits else []
+    command += ["-select_streams", str(stream), "-show_packets", "-show_streams", path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
+    answer = json.loads(run.stdout)
+    base = Fraction(answer["streams"][0]["time_base"])
+    found = [
+        Packet(int(packet["pos"]), packet["pts"] * base, "D" in packet["flags"])
+        for packet in answer["packets"]
+    ]
+    return sorted(found, key=lambda packet: packet.time)
