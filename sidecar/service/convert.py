@@ -5,28 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sidecar.errors import Result
-from sidecar.mux.plan import FileRanges, Inline, Plan
+from sidecar.mux.plan import CacheClass, FileRanges, Inline, Plan
 from sidecar.rpc import origin_pb2
 from sidecar.service.statuses import status_of
 from sidecar.storage.source import SourceIdentity
 
+# Tags of the two columns of FileRanges: field number and wire type 2 (length-delimited).
+_OFFSET = bytes([origin_pb2.FileRanges.OFFSET_FIELD_NUMBER << 3 | 2])
+_LENGTH = bytes([origin_pb2.FileRanges.LENGTH_FIELD_NUMBER << 3 | 2])
+
 
 class SourceTable:
-    """The files of a presentation as every plan of it lists them."""
+    """The files of a presentation as every plan of it lists them.
 
-    def __init__(self, identities: Iterable[SourceIdentity]) -> None:
-        self.messages: list[origin_pb2.Source] = []
+    ``last_modified``: of every answer that is made from them, Unix seconds.
+    """
+
+    def __init__(self, identities: Iterable[SourceIdentity], last_modified: int) -> None:
+        self._last_modified = last_modified
+        self._messages: list[origin_pb2.Source] = []
         self._position: dict[str, int] = {}
+        self._common: dict[tuple[str, CacheClass], bytes] = {}
         for identity in identities:
             self.position(identity)
 
     def position(self, identity: SourceIdentity) -> int:
-        """Index of ``identity`` in ``messages``; appended when it is new."""
+        """Index of ``identity`` in the list; appended when it is new."""
         position = self._position.get(identity.path)
         if position is None:
-            position = self._position[identity.path] = len(self.messages)
-            self.messages.append(
+            position = self._position[identity.path] = len(self._messages)
+            self._common.clear()
+            self._messages.append(
                 origin_pb2.Source(
                     path=identity.path,
                     size=identity.size,
@@ -36,42 +49,65 @@ class SourceTable:
             )
         return position
 
+    def common(self, content_type: str, cache_class: CacheClass) -> bytes:
+        """The encoded fields that all successful plans of such content share."""
+        key = (content_type, cache_class)
+        encoded = self._common.get(key)
+        if encoded is None:
+            encoded = self._common[key] = origin_pb2.Plan(
+                status=status_of(Result.FMP4_OK),
+                content_type=content_type,
+                cache_class=cache_class.value,  # type: ignore[arg-type]
+                last_modified=self._last_modified,
+                sources=self._messages,
+            ).SerializeToString()
+        return encoded
 
-def write_plan(
-    message: origin_pb2.Plan, plan: Plan, sources: SourceTable, last_modified: int
-) -> None:
-    """Fills the empty ``message`` with a successful ``plan``; ``last_modified`` in Unix seconds.
+
+def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> None:
+    """Fills the empty ``message`` with a successful ``plan``.
 
     The entity tag covers everything that the body depends on: inline bytes, ranges, and size and
     mtime of each file, not its path or inode, so that two origins with copies of a file agree.
     """
     digest = blake2b(plan.content_type.encode(), digest_size=10)
+    parts = message.parts
     length = 0
     for part in plan.parts:
         length += part.length
         match part:
             case Inline(data):
-                message.parts.add().inline = data
+                parts.add().inline = data
                 digest.update(b"i%d:" % len(data))
                 digest.update(data)
             case FileRanges(source, offset, lengths):
-                ranges = message.parts.add().file
-                # proto3 leaves 0 out, and touching the field selects it in the oneof.
+                columns = _OFFSET + _packed(offset) + _LENGTH + _packed(lengths)
+                ranges = parts.add().file
                 ranges.source = sources.position(source)
-                ranges.offset.extend(offset.tolist())
-                ranges.length.extend(lengths.tolist())
-                digest.update(b"f%d:%d:%d:" % (source.size, source.mtime_ns, len(offset)))
-                digest.update(offset.tobytes())
-                digest.update(lengths.tobytes())
-    message.status = status_of(Result.FMP4_OK)
-    message.content_type = plan.content_type
+                ranges.MergeFromString(columns)
+                digest.update(b"f%d:%d:" % (source.size, source.mtime_ns))
+                digest.update(columns)
     message.length = length
-    message.cache_class = plan.cache_class.value  # type: ignore[assignment]
     message.etag = f'"{digest.hexdigest()}"'
-    message.last_modified = last_modified
     for name, value in plan.headers:
         message.headers.add(name=name, value=value)
-    message.sources.extend(sources.messages)
+    message.MergeFromString(sources.common(plan.content_type, plan.cache_class))
+
+
+def _packed(column: NDArray[np.int64]) -> bytes:
+    """``column`` as the payload of a packed ``repeated fixed64``, with its length before it.
+
+    These are the bytes of the array itself: handing them over one by one as Python integers
+    would cost more than all the rest of a plan.
+    """
+    data = column.astype("<i8", copy=False).tobytes()
+    size = len(data)
+    prefix = bytearray()
+    while size > 0x7F:
+        prefix.append(size & 0x7F | 0x80)
+        size >>= 7
+    prefix.append(size)
+    return bytes(prefix) + data
 
 
 def refusal(

@@ -173,7 +173,7 @@ def _loaded(
     return LoadedPresentation(
         presentation=presentation,
         timeline=Timeline(presentation),
-        sources=SourceTable(presentation.sources),
+        sources=SourceTable(presentation.sources, presentation.last_modified_ns // 1_000_000_000),
         files=files,
         lookups=lookups,
     )

@@ -56,10 +56,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             kind, match = found
             format_name = kind.format
             loaded = await self._presentations.get(request.document_root, request.path)
-            presentation = loaded.presentation
             answer = kind.answer(
                 Request(
-                    presentation=presentation,
+                    presentation=loaded.presentation,
                     timeline=loaded.timeline,
                     options=loaded.options(request.args),
                     virtual_path=request.virtual_path,
@@ -67,12 +66,11 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                     read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
                 )
             )
-            last_modified = presentation.last_modified_ns // 1_000_000_000
             reply = origin_pb2.PlanReply()
-            write_plan(reply.plan, answer.plan, loaded.sources, last_modified)
+            write_plan(reply.plan, answer.plan, loaded.sources)
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
-                write_plan(ahead.plan, plan, loaded.sources, last_modified)
+                write_plan(ahead.plan, plan, loaded.sources)
         except OriginError as error:
             _log_failure(request, error)
             return origin_pb2.PlanReply(plan=refusal(error.result, error.sentence, format_name))
