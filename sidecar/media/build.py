@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 
 from sidecar.errors import InvalidMedia, MediaError, NotFound, UnsupportedMedia
 from sidecar.media.languages import is_language
+from sidecar.media.options import parse_options
 from sidecar.media.presentation import Presentation, Rendition
-from sidecar.media.server_manifest import Entry, ServerManifest
+from sidecar.media.server_manifest import KIND_ORDER, Entry, ServerManifest
 from sidecar.media.track import Kind, MediaFile, Track
 from sidecar.storage.source import SourceIdentity
 
-_ORDER = {Kind.AUDIO: 0, Kind.TEXT: 1, Kind.VIDEO: 2}
 _REASONS = 3  # reasons for left-out tracks that a sentence repeats
 
 
@@ -31,10 +31,11 @@ def presentation_from_manifest(
     cannot be served are left out with a warning.
 
     Raises ``NotFound`` when a src is not in ``files``; ``InvalidMedia`` when a file has no such
-    track or the manifest lists none; ``UnsupportedMedia`` when no entry is left, or when the
-    manifest asks for encryption.
+    track, the manifest lists none, or an option of its head has a bad value; ``UnsupportedMedia``
+    when no entry is left, or when the manifest asks for encryption.
     """
     _refuse_encryption(manifest, identity)
+    options = parse_options(manifest.options, "")
     if not manifest.entries:
         raise InvalidMedia("the server manifest lists no tracks", path=identity.path)
     for entry in manifest.entries:
@@ -65,7 +66,7 @@ def presentation_from_manifest(
         options=manifest.options,
         sources=(identity, *(media.source for media in unique.values())),
         last_modified_ns=identity.mtime_ns,
-        warnings=(*warnings, *_left_out(unique.values())),
+        warnings=(*options.warnings, *warnings, *_left_out(unique.values())),
     )
 
 
@@ -210,7 +211,7 @@ def _rendition(track: Track, entry: Entry | None) -> Rendition:
 
 def _ordered(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
     """Audio, text, video, each by ascending bitrate, with selectors that are unique."""
-    ordered = sorted(renditions, key=lambda one: (_ORDER[one.kind], one.bitrate))
+    ordered = sorted(renditions, key=lambda one: (KIND_ORDER[one.kind], one.bitrate))
     names = unique_names((one.name, one.bitrate) for one in ordered)
     return tuple(
         one if one.name == name else replace(one, name=name)

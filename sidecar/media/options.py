@@ -154,6 +154,13 @@ def parse_options(head: Mapping[str, str], query: str) -> Options:
         for name, text in _parameters(query)
         if name in QUERY_OPTIONS
     }
+    # A client that asks for transport streams cannot be given anything else; a manifest is older
+    # than what is asked of it now.
+    if asked.get("hls_fmp4") is False:
+        raise BadRequest("parameter hls_fmp4 must be true: HLS is made of fragmented MP4 only")
+    if values.get("hls_fmp4") is False:
+        del values["hls_fmp4"]
+        warnings.append("option hls_fmp4 of the server manifest has no effect when it is false")
     carried = "&".join(
         f"{name}={asked[name]}"
         for name in _SEGMENT_OPTIONS

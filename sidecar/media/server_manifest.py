@@ -23,7 +23,7 @@ MAX_ENTRIES = 2000
 NAMESPACE = "http://www.w3.org/2001/SMIL20/Language"
 
 _KINDS = {"audio": Kind.AUDIO, "video": Kind.VIDEO, "textstream": Kind.TEXT}
-_ORDER = {Kind.AUDIO: 0, Kind.TEXT: 1, Kind.VIDEO: 2}
+KIND_ORDER = {Kind.AUDIO: 0, Kind.TEXT: 1, Kind.VIDEO: 2}
 MAX_BITRATE = 10**12
 _MAX_TRACK_ID = 0xFFFFFFFF
 # trackName and systemBitrate stand in URLs as name=bitrate, joined with "-" and ended with ".".
@@ -267,7 +267,7 @@ def _attribute(element: etree._Element, name: str) -> str | None:
 
 def in_order(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """``entries`` as manifests list them: audio, text, video, each by ascending bitrate."""
-    return tuple(sorted(entries, key=lambda entry: (_ORDER[entry.kind], entry.bitrate or 0)))
+    return tuple(sorted(entries, key=lambda entry: (KIND_ORDER[entry.kind], entry.bitrate or 0)))
 
 
 def write_server_manifest(manifest: ServerManifest) -> bytes:

@@ -192,6 +192,14 @@ def test_tracks_that_cannot_be_served_are_left_out_or_refused() -> None:
         presentation_from_media("film", media())
 
 
+def test_options_are_checked_when_the_manifest_is_read() -> None:
+    file = media(track(1, VIDEO))
+    found = build('<video src="a"/>', '<meta name="vod2live" content="true"/>', a=file)
+    assert found.warnings == ("option vod2live of the server manifest has no effect",)
+    with pytest.raises(InvalidMedia, match="mpd_segment_template"):
+        build('<video src="a"/>', '<meta name="mpd.segment-template" content="x"/>', a=file)
+
+
 def test_what_should_be_encrypted_is_refused() -> None:
     group = '<paramGroup id="hls"><meta name="key" content=":00"/></paramGroup>'
     with pytest.raises(UnsupportedMedia, match="encryption"):

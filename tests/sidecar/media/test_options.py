@@ -64,10 +64,20 @@ def test_flags_are_set(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["false", "0", "off", "No"])
-@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("name", [name for name in FLAGS if name != "hls_fmp4"])
 def test_flags_are_unset(name: str, text: str) -> None:
     assert getattr(parse_options({name: "true"}, f"{name}={text}"), name) is False
     assert getattr(parse_options({name: text}, ""), name) is False
+
+
+def test_transport_streams_are_not_promised() -> None:
+    with pytest.raises(BadRequest, match="hls_fmp4 must be true"):
+        parse_options({}, "hls_fmp4=0")
+    options = parse_options({"hls_fmp4": "no"}, "")
+    assert options.hls_fmp4 is True
+    assert options.warnings == (
+        "option hls_fmp4 of the server manifest has no effect when it is false",
+    )
 
 
 def test_other_values() -> None:
