@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from sidecar.formats.choices import audio_choices
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
 
@@ -32,12 +33,13 @@ def adaptation_sets(presentation: Presentation) -> list[AdaptationSet]:
     alone, since its renditions are one ladder whatever they are called.
     """
     together: dict[Hashable, list[Rendition]] = {}
-    for kind in (Kind.AUDIO, Kind.TEXT, Kind.VIDEO):
-        for rendition in presentation.of_kind(kind):
-            together.setdefault(_switchable(rendition), []).append(rendition)
+    others = (*presentation.of_kind(Kind.TEXT), *presentation.of_kind(Kind.VIDEO))
+    for rendition in (*audio_choices(presentation), *others):
+        together.setdefault(_switchable(rendition), []).append(rendition)
     main: dict[tuple[Kind, str | None], str] = {}
     sets = []
     for renditions in together.values():
+        renditions.sort(key=lambda rendition: rendition.bitrate)
         first = renditions[0]
         # One choice in two codecs has one role; a second choice of a language is an alternate.
         title = main.setdefault((first.kind, first.language), first.name)

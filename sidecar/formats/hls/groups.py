@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sidecar.formats.choices import audio_choices
 from sidecar.media.languages import english_name
 from sidecar.media.presentation import Presentation, Rendition
-from sidecar.media.track import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def audio_families(presentation: Presentation) -> list[list[AudioGroup]]:
     choices (languages, commentary). Every group of a family has the same choices (RFC 8216
     4.3.4.1.1): one with fewer bitrates repeats its highest.
     """
-    audio = sorted(presentation.of_kind(Kind.AUDIO), key=lambda r: _precedence(presentation, r))
+    audio = audio_choices(presentation)
     titles = _titles(audio)
     families: dict[tuple[str, int], dict[str, list[Rendition]]] = {}
     for rendition in audio:
@@ -111,15 +111,6 @@ def _described(rendition: Rendition) -> str | None:
 
 def _lowest(choices: dict[str, list[Rendition]]) -> int:
     return min(rendition.bitrate for encodings in choices.values() for rendition in encodings)
-
-
-def _precedence(presentation: Presentation, rendition: Rendition) -> tuple[bool, int, int]:
-    """The main role first, then as the sources and their tracks follow each other: by bitrate,
-    a few hundred bits would decide which language is the default."""
-    sources = presentation.sources
-    track = rendition.track
-    at = sources.index(track.source) if track.source in sources else len(sources)
-    return rendition.role not in (None, "main"), at, track.track_id
 
 
 def _titles(audio: list[Rendition]) -> dict[str, str]:
