@@ -34,9 +34,9 @@ def split(rendition: Rendition, shared: Boundaries, minimum: Fraction) -> Segmen
         inner = _at_samples(track, shared, float(minimum))
     count = len(track.samples)
     inner = inner[(inner > 0) & (inner < count)]
-    inner = np.unique(inner) if len(inner) else inner
     first_sample = np.concatenate(([0], inner, [count])).astype(np.int64)
-    return _timed(track, first_sample)
+    # Two boundaries may fall on one sample; both functions above give ascending indices.
+    return _timed(track, first_sample[np.concatenate(([True], np.diff(first_sample) > 0))])
 
 
 def key_frames(rendition: Rendition) -> SegmentList | None:
