@@ -31,36 +31,36 @@ def segment_answer(
     rendition: Rendition,
     segments: SegmentList,
     index: int,
-    path: Callable[[int], str],
+    *,
+    folder: str,
+    ending: Callable[[int], str],
 ) -> Answer:
     """Segment ``index`` of ``segments``, and the ones after it that the request wants planned.
 
-    ``path`` gives the virtual path (decoded) of the segment at an index.
+    Their virtual paths are ``folder``, the stem as the request has it, and what ``ending`` makes
+    of an index (``-7.m4s``).
     """
+    stem, query = request.match["stem"], suffix(request.options)
+    link = f"<{encoded(stem)}"
     count = len(segments)
-
-    def plan(at: int) -> Plan:
-        return Plan(
+    content_type = CONTENT_TYPES[rendition.kind]
+    until = min(count, index + 1 + request.read_ahead)
+    first_sample = segments.first_sample[index : until + 1].tolist()
+    plans = [
+        Plan(
             parts=media_segment(
-                rendition.track,
-                int(segments.first_sample[at]),
-                int(segments.first_sample[at + 1]),
-                at + 1,
+                rendition.track, first_sample[at - index], first_sample[at - index + 1], at + 1
             ),
-            content_type=CONTENT_TYPES[rendition.kind],
+            content_type=content_type,
             cache_class=CacheClass.MEDIA,
-            headers=link_next(request, path(at + 1)) if at + 1 < count else (),
+            headers=(("Link", f'{link}{ending(at + 1)}{query}>; rel="next"'),)
+            if at + 1 < count
+            else (),
         )
-
-    following = range(index + 1, min(count, index + 1 + request.read_ahead))
-    return Answer(plan=plan(index), ahead=tuple((path(at), plan(at)) for at in following))
-
-
-def link_next(request: Request, virtual_path: str) -> tuple[tuple[str, str], ...]:
-    """The header that names the next segment, relative to the URL of this one (RFC 8288)."""
-    directory, _, name = virtual_path.partition("/")
-    url = encoded(name if directory and name else virtual_path) + suffix(request.options)
-    return (("Link", f'<{url}>; rel="next"'),)
+        for at in range(index, until)
+    ]
+    paths = [f"{folder}{stem}{ending(at)}" for at in range(index + 1, until)]
+    return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
 
 
 def numbered(segments: SegmentList, number: int) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sidecar.boxes.write import box, full_box
 from sidecar.codecs.facts import VideoFacts
+from sidecar.codecs.portable import portable_entry
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind, Samples, Track
 from sidecar.mux.plan import FileRanges, Inline, Part
@@ -269,7 +270,7 @@ def _mdia(rendition: Rendition) -> bytes:
     dinf = box(b"dinf", full_box(b"dref", 0, 0, _U32.pack(1), url))
     stbl = box(
         b"stbl",
-        full_box(b"stsd", 0, 0, _U32.pack(1), track.sample_entry_box),
+        full_box(b"stsd", 0, 0, _U32.pack(1), portable_entry(track.sample_entry_box)),
         full_box(b"stts", 0, 0, bytes(4)),
         full_box(b"stsc", 0, 0, bytes(4)),
         full_box(b"stsz", 0, 0, bytes(8)),

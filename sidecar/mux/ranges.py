@@ -16,14 +16,14 @@ def byte_ranges(
     Neighbours in the file are merged, lengths are positive; k is 0 when no sample has a byte.
     """
     offset = samples.offset[first:last]
-    size = samples.size[first:last].astype(np.int64)
+    size = samples.size[first:last]
     if np.count_nonzero(size) != len(size):
         held = size > 0
         offset, size = offset[held], size[held]
     if len(size) < 2:
-        return offset, size
+        return offset, size.astype(np.int64)
     begins = np.empty(len(size), dtype=np.bool_)
     begins[0] = True
     np.not_equal(offset[:-1] + size[:-1], offset[1:], out=begins[1:])
     at = begins.nonzero()[0]
-    return offset[at], np.add.reduceat(size, at)
+    return offset[at], np.add.reduceat(size, at, dtype=np.int64)

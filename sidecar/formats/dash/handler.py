@@ -62,26 +62,26 @@ def answer_init(request: Request) -> Answer:
 def answer_timed_segment(request: Request) -> Answer:
     """``X.ism/dash/B-video=1000-48000.dash``: the segment that starts at that tick."""
     rendition, segments = _segments(request)
-    stem = request.match["stem"]
     return segment_answer(
         request,
         rendition,
         segments,
         _starting(segments, int(request.match["time"])),
-        lambda index: f"dash/{stem}-{int(segments.start[index])}.dash",
+        folder="dash/",
+        ending=lambda index: f"-{int(segments.start[index])}.dash",
     )
 
 
 def answer_numbered_segment(request: Request) -> Answer:
     """``X.ism/dash/B-video=1000-7.m4s``"""
     rendition, segments = _segments(request)
-    stem = request.match["stem"]
     return segment_answer(
         request,
         rendition,
         segments,
         numbered(segments, int(request.match["number"])),
-        lambda index: f"dash/{stem}-{index + 1}.m4s",
+        folder="dash/",
+        ending=lambda index: f"-{index + 1}.m4s",
     )
 
 

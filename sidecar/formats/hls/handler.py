@@ -7,12 +7,12 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from sidecar.errors import NotFound
-from sidecar.formats.fragments import init_answer, link_next, numbered, segment_answer
+from sidecar.formats.fragments import CONTENT_TYPES, init_answer, numbered, segment_answer
 from sidecar.formats.hls.master import master_playlist
 from sidecar.formats.hls.playlist import key_frame_playlist, media_playlist
 from sidecar.formats.hls.tags import CONTENT_TYPE
 from sidecar.formats.spec import Answer, Request, RequestKind
-from sidecar.formats.urls import find_rendition
+from sidecar.formats.urls import encoded, find_rendition, suffix
 from sidecar.media.options import Options
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind
@@ -70,13 +70,13 @@ def answer_segment(request: Request) -> Answer:
     """``X.ism/hls/B-video=1000-7.m4s``"""
     rendition = _rendition(request)
     segments = request.timeline.segments(rendition, policy(request.options))
-    stem = request.match["stem"]
     return segment_answer(
         request,
         rendition,
         segments,
         numbered(segments, int(request.match["number"])),
-        lambda index: f"hls/{stem}-{index + 1}.m4s",
+        folder="hls/",
+        ending=lambda index: f"-{index + 1}.m4s",
     )
 
 
@@ -87,6 +87,7 @@ def answer_key_frame(request: Request) -> Answer:
     number = int(request.match["number"])
     index = numbered(key_frames, number)
     start = int(key_frames.start[index])
+    name = f"{encoded(request.match['stem'])}-{number + 1}.m4s{suffix(request.options)}"
     plan = Plan(
         parts=key_frame_segment(
             rendition.track,
@@ -95,11 +96,9 @@ def answer_key_frame(request: Request) -> Answer:
             int(key_frames.start[index + 1]) - start,
             number,
         ),
-        content_type="video/mp4",
+        content_type=CONTENT_TYPES[Kind.VIDEO],
         cache_class=CacheClass.MEDIA,
-        headers=link_next(request, f"keyframes/{request.match['stem']}-{number + 1}.m4s")
-        if number < len(key_frames)
-        else (),
+        headers=(("Link", f'<{name}>; rel="next"'),) if number < len(key_frames) else (),
     )
     return Answer(plan=plan)
 
