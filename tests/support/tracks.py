@@ -15,6 +15,7 @@ from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind, Samples, Track
 from sidecar.storage.source import SourceIdentity
 from sidecar.timeline.segmenter import SegmentPolicy
+from tests.support.bitwriter import sound_entry, visual_entry
 
 SOURCE = SourceIdentity("/media/video.mp4", 1 << 40, 1_700_000_000_000_000_000, 7)
 
@@ -72,7 +73,7 @@ def video_track(
         timescale=timescale,
         language=None,
         handler_name="VideoHandler",
-        sample_entry_box=box(b"avc1", b"configuration"),
+        sample_entry_box=visual_entry(b"avc1", box(b"avcC", b"configuration")),
         facts=facts or video_facts(),
         edit_media_time=0,
         samples=Samples(
@@ -132,7 +133,7 @@ def audio_track(
         timescale=rate,
         language=language,
         handler_name="SoundHandler",
-        sample_entry_box=box(b"mp4a", b"configuration"),
+        sample_entry_box=sound_entry(b"mp4a", box(b"esds", b"configuration")),
         facts=facts or audio_facts(sampling_rate=rate),
         edit_media_time=edit_media_time,
         samples=Samples(
