@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.frames import decode, dropped
 from tests.support.http import Client
 from tests.support.media import generated
 from tests.support.stack import Stack
@@ -90,6 +91,17 @@ def test_refused_with_the_evidence_in_the_log(
     assert len(naming) == 1, lines
     if name in DAMAGE:
         assert "offset" in naming[0] and "box" in naming[0], naming[0]
+
+
+def test_a_file_cut_in_a_later_fragment_is_served_up_to_there(client: Client, stack: Stack) -> None:
+    data = generated("frag_plain.mp4").read_bytes()
+    (stack.media / "recording.mp4").write_bytes(data[: data.rindex(b"moof") + 40])
+    whole = decode(str(generated("frag_plain.mp4")), "0:v:0", "0:a:0")
+    served = decode(f"{stack.base}/recording.mp4/.m3u8", "0:v:0", "0:a:0")
+    for every, found in zip(whole, served, strict=True):
+        start, end = dropped(every, found)
+        assert start == 0
+        assert 0 < end < len(every) / 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -21,9 +22,11 @@ from tests.support.stack import (
     children,
     end_process,
     eventually,
+    is_alive,
     start,
 )
 
+COUNTER = itertools.count(1)
 NAMES = tuple(f"copy_{number}.mp4" for number in range(6))
 
 
@@ -45,14 +48,15 @@ def answers(own: Stack, path: str) -> bool:
     """Whether a request that no cache can answer is answered."""
     client = own.client()
     try:
-        return client.request(f"{path}?mpd_min_buffer_time={time.monotonic_ns()}").status == 200
+        return client.request(fresh(path)).status == 200
     finally:
         client.close()
 
 
 def fresh(path: str) -> str:
-    """A URL of ``path`` that was never asked for."""
-    return f"{path}?hls_minimum_fragment_length={time.monotonic_ns() % 10**9}/1000000000"
+    """A URL of the playlist or MPD ``path`` that was never asked for."""
+    option = "mpd_min_buffer_time" if path.endswith(".mpd") else "hls_minimum_fragment_length"
+    return f"{path}?{option}={next(COUNTER)}/1000"
 
 
 class Background(threading.Thread):
@@ -93,6 +97,77 @@ def test_a_worker_killed_in_the_middle_of_a_call(own: Stack) -> None:
     eventually(lambda: len(children(supervisor)) == 2, "the dead are replaced")
 
 
+def resident(pid: int) -> int:
+    """Private resident memory of ``pid``, bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(pid)
+
+
+def test_a_slow_client_costs_no_memory_and_a_gone_one_no_work(own: Stack) -> None:
+    target = "/heavy.mp4/hls/heavy-video={}-1.m4s"
+    client = own.client()
+    (playlist,) = [
+        line
+        for line in client.get("/heavy.mp4/.m3u8").text.splitlines()
+        if line and not line.startswith("#")
+    ]
+    selector = playlist.partition("=")[2].removesuffix(".m3u8")
+    target = target.format(selector)
+    size = int(client.request(target, method="HEAD").headers["content-length"])
+    assert size > 40_000_000
+    workers = children(own.pid("nginx"))
+    before = {pid: resident(pid) for pid in workers}
+
+    host, port = own.base.removeprefix("http://").split(":")
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    slow.connect((host, int(port)))
+    slow.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert slow.recv(1000).startswith(b"HTTP/1.1 200")
+    time.sleep(0.5)
+    grown = sum(resident(pid) - before[pid] for pid in workers)
+    assert grown < 4_000_000, f"{grown} bytes for a client that does not read"
+    logged = len(own.access_log())
+    slow.close()
+    eventually(lambda: "heavy-video" in own.access_log()[logged:], "the request ends", seconds=4)
+    line = own.access_log()[logged:]
+    assert str(size) not in line, f"all of it was sent: {line}"
+
+
+def test_a_client_that_leaves_while_the_sidecar_thinks(own: Stack) -> None:
+    supervisor = own.pid("sidecar")
+    workers = children(supervisor)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        host, port = own.base.removeprefix("http://").split(":")
+        for name in NAMES:
+            with socket.create_connection((host, int(port))) as gone:
+                gone.sendall(f"GET {fresh(f'/{name}/.m3u8')} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+                time.sleep(0.05)
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+    for name in NAMES:
+        client = own.client()
+        assert client.get(fresh(f"/{name}/.m3u8")).body.startswith(b"#EXTM3U")
+        client.close()
+    assert "Traceback" not in own.log()
+
+
+def test_many_clients_for_one_new_thing(own: Stack) -> None:
+    target = fresh("/copy_3.mp4/.m3u8")
+    clients = [Background(own, target) for _ in range(20)]
+    for client in clients:
+        client.join()
+    bodies = {client.answer.body for client in clients if client.answer}
+    assert {client.answer.status for client in clients if client.answer} == {200}
+    assert len(bodies) == 1
+
+
+# The last one with ``own``: the sidecar that the launcher started is gone after it.
 def test_the_sidecar_down_and_back(own: Stack) -> None:
     client = own.client()
     segment = "/copy_1.mp4/.m3u8"
@@ -138,90 +213,6 @@ def test_the_sidecar_down_and_back(own: Stack) -> None:
     assert "Traceback" not in own.log()
 
 
-@pytest.fixture
-def restarted(own: Stack) -> Iterator[Stack]:
-    """``own`` with a sidecar, whatever became of it before."""
-    if not answers(own, "/copy_0.mp4/.mpd"):
-        own.stop()
-        again = start(own.run, own.media)
-        yield again
-        again.stop()
-    else:
-        yield own
-
-
-def resident(pid: int) -> int:
-    """Private resident memory of ``pid``, bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(pid)
-
-
-def test_a_slow_client_costs_no_memory_and_a_gone_one_no_work(restarted: Stack) -> None:
-    target = "/heavy.mp4/hls/heavy-video={}-1.m4s"
-    client = restarted.client()
-    (playlist,) = [
-        line
-        for line in client.get("/heavy.mp4/.m3u8").text.splitlines()
-        if line and not line.startswith("#")
-    ]
-    selector = playlist.partition("=")[2].removesuffix(".m3u8")
-    target = target.format(selector)
-    size = int(client.request(target, method="HEAD").headers["content-length"])
-    assert size > 40_000_000
-    workers = children(restarted.pid("nginx"))
-    before = {pid: resident(pid) for pid in workers}
-
-    host, port = restarted.base.removeprefix("http://").split(":")
-    slow = socket.socket()
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    slow.connect((host, int(port)))
-    slow.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-    assert slow.recv(1000).startswith(b"HTTP/1.1 200")
-    time.sleep(0.5)
-    grown = sum(resident(pid) - before[pid] for pid in workers)
-    assert grown < 4_000_000, f"{grown} bytes for a client that does not read"
-    logged = len(restarted.access_log())
-    slow.close()
-    eventually(
-        lambda: "heavy-video" in restarted.access_log()[logged:], "the request ends", seconds=2
-    )
-    line = restarted.access_log()[logged:]
-    assert str(size) not in line, f"all of it was sent: {line}"
-
-
-def test_a_client_that_leaves_while_the_sidecar_thinks(restarted: Stack) -> None:
-    supervisor = restarted.pid("sidecar")
-    workers = children(supervisor)
-    for worker in workers:
-        os.kill(worker, signal.SIGSTOP)
-    try:
-        host, port = restarted.base.removeprefix("http://").split(":")
-        for name in NAMES:
-            with socket.create_connection((host, int(port))) as gone:
-                gone.sendall(f"GET {fresh(f'/{name}/.m3u8')} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-                time.sleep(0.05)
-    finally:
-        for worker in workers:
-            os.kill(worker, signal.SIGCONT)
-    for name in NAMES:
-        client = restarted.client()
-        assert client.get(fresh(f"/{name}/.m3u8")).body.startswith(b"#EXTM3U")
-        client.close()
-    assert "Traceback" not in restarted.log()
-
-
-def test_many_clients_for_one_new_thing(restarted: Stack) -> None:
-    target = fresh("/copy_3.mp4/.m3u8")
-    clients = [Background(restarted, target) for _ in range(20)]
-    for client in clients:
-        client.join()
-    bodies = {client.answer.body for client in clients if client.answer}
-    assert {client.answer.status for client in clients if client.answer} == {200}
-    assert len(bodies) == 1
-
-
 def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
     place(tmp_path / "media", "frag_plain.mp4")
     running = start(tmp_path / "run", tmp_path / "media", workers=1)
@@ -230,5 +221,5 @@ def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
     assert Client(running.base).get("/frag_plain.mp4/.mpd").status == 200
     running.stop()
     for pid in pids:
-        assert not Path(f"/proc/{pid}").exists()
+        assert not is_alive(pid)
     assert not list((tmp_path / "run" / "sockets").glob("*.sock"))

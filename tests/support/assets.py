@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -145,10 +146,16 @@ def presented(stream: SourceStream) -> dict[int, Fraction]:
     """
     path = str(stream.path)
     every = packets(path, stream.index, ignore_edits=True)
-    assert len(every) == len(whole(stream)), "each packet is one frame"
-    index = {packet.position: number for number, packet in enumerate(every)}
+    times = [packet.time for packet in every]
+    # A frame begins with its packet, but the first ones may be cut (Opus pre-skip) or missing: an
+    # AAC decoder may say nothing of its first packet.
+    index = {
+        every[bisect_right(times, frame.time + Fraction(1, 2000)) - 1].position: number
+        for number, frame in enumerate(whole(stream))
+    }
+    assert len(index) == len(whole(stream)), "each frame is of one packet"
     return {
         index[packet.position]: packet.time
         for packet in packets(path, stream.index)
-        if not packet.is_discarded
+        if not packet.is_discarded and packet.position in index
     }
