@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -225,14 +226,15 @@ def test_a_key_frame_is_presented_alone() -> None:
 
 
 def test_planning_costs_the_same_in_a_long_asset() -> None:
-    # Not a clock: the work must not touch columns outside of the segment.
-    short, long = video_track(seconds=8), video_track(seconds=7200)
-    assert len(long.samples) == 900 * len(short.samples)
-    column = long.samples.size
-    column[200:] = 0
-    before = media_segment(long, 100, 200, 3)
-    column[200:] = 5
-    assert before[0].data == media_segment(long, 100, 200, 3)[0].data  # type: ignore[union-attr]
+    # The least of many alternating runs is what the work takes; the rest is the machine's noise.
+    tracks = [video_track(seconds=seconds) for seconds in (120, 7200)]
+    least = [float("inf")] * 2
+    for _ in range(1000):
+        for which, track in enumerate(tracks):
+            begin = perf_counter()
+            media_segment(track, len(track.samples) - 100, len(track.samples), 3)
+            least[which] = min(least[which], perf_counter() - begin)
+    assert least[1] < 1.25 * least[0]
 
 
 def body(data: bytes, path: str) -> bytes:
