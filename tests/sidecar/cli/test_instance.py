@@ -1,0 +1,88 @@
+"""The prefix directory: what is substituted in openresty.conf, linked, and left alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import click
+import pytest
+
+from sidecar.cli.instance import PROJECT, Instance, render
+from sidecar.cli.nginx import Nginx
+
+CONF = (PROJECT / "openresty.conf").read_text()
+NGINX = Nginx(binary="/usr/sbin/nginx", modules=(Path("/m/a.so"), Path("/m/b.so")))
+
+
+def test_only_port_and_sidecar_sockets_change() -> None:
+    before, after = CONF.splitlines(), render(CONF, port=18599, workers=3).splitlines()
+    removed = [line.split()[:2] for line in before if line not in after]
+    added = [line.split()[:2] for line in after if line not in before]
+    assert removed == [["listen", "8080;"]]
+    assert added == [
+        ["server", "unix:sockets/sidecar-1.sock"],
+        ["server", "unix:sockets/sidecar-2.sock"],
+        ["listen", "18599;"],
+    ]
+    servers = re.findall(r"server unix:sockets/sidecar-\d+\.sock(.*)", "\n".join(after))
+    assert len(servers) == 3 and len(set(servers)) == 1, "the same parameters for each"
+
+
+def test_nothing_to_change_changes_nothing() -> None:
+    assert render(CONF, port=8080, workers=1) == CONF
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("listen 8080;", "listen 8081;"),
+        ("listen 8080;", "listen 8080; }\n server {\n listen 8080;"),
+        ("sidecar-0.sock", "other.sock"),
+    ],
+)
+def test_a_configuration_without_the_lines_is_refused(old: str, new: str) -> None:
+    with pytest.raises(click.ClickException, match=r"openresty\.conf has . lines"):
+        render(CONF.replace(old, new), port=1, workers=1)
+
+
+def make(root: Path, media: Path, conf: Path = PROJECT / "openresty.conf") -> Instance:
+    instance = Instance(root)
+    instance.make(NGINX, conf=conf, media=media, port=18598, workers=2)
+    return instance
+
+
+def test_an_instance_is_made_and_made_again(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        instance = make(tmp_path / "run", tmp_path / name)
+        assert (instance.root / "media").resolve() == tmp_path / name
+    assert (instance.root / "lua").resolve() == PROJECT / "lua"
+    assert instance.conf.read_text() == render(CONF, port=18598, workers=2)
+    assert stat.S_IMODE(instance.sockets.stat().st_mode) & 0o007 == 0
+    assert instance.log("x").parent.is_dir() and (instance.root / "tmp").is_dir()
+    lines = (instance.root / "modules.d" / "origin.conf").read_text().splitlines()
+    assert lines[:2] == ["load_module /m/a.so;", "load_module /m/b.so;"]
+    assert any(line.startswith("user ") for line in lines) is (os.geteuid() == 0)
+
+
+def test_media_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match="does not exist"):
+        make(tmp_path / "run", tmp_path / "absent")
+
+
+def test_the_sources_are_not_an_instance(tmp_path: Path) -> None:
+    before = (PROJECT / "openresty.conf").stat().st_mtime_ns
+    with pytest.raises(click.ClickException, match="sources"):
+        make(PROJECT, tmp_path)
+    assert (PROJECT / "openresty.conf").stat().st_mtime_ns == before
+
+
+def test_a_folder_in_the_way_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "run" / "media").mkdir(parents=True)
+    (tmp_path / "run" / "media" / "film.mp4").write_text("x")
+    with pytest.raises(click.ClickException, match="in the way"):
+        make(tmp_path / "run", tmp_path)
+    assert (tmp_path / "run" / "media" / "film.mp4").exists()
