@@ -26,6 +26,9 @@ construct.core.collections = types.SimpleNamespace(
     **{**vars(collections), "Sequence": collections.abc.Sequence}
 )
 
+# Bytes of the body by version.
+_LENGTHS = {b"mvhd": (100, 112), b"tkhd": (84, 96), b"mdhd": (24, 36)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovieHeader:
@@ -128,6 +131,10 @@ def _parse(declaration: Any, leaf: Leaf) -> Any:
     version, _ = leaf.version_and_flags()
     if version > 1:
         raise leaf.damaged(f"version {version} is not known")
+    length = _LENGTHS[leaf.type][version]
+    # Before parsing: at the end of its input construct 2.8.8 reads bit fields for ever.
+    if len(leaf.body) < length:
+        raise leaf.damaged(f"the box has {len(leaf.body)} bytes, its fields {length}")
     try:
         fields, end = _declared(declaration, leaf)
     except construct.ConstructError as error:

@@ -23,12 +23,10 @@ class Packet:
 
 def probe_packets(path: Path) -> dict[int, list[Packet]]:
     """The packets of each stream by track_ID, in the order in which they are decoded."""
+    entries = "packet=stream_index,pts,dts,size,pos,flags:stream=index,id,time_base"
+    command = ["ffprobe", "-v", "error", "-print_format", "json", "-show_packets"]
     out = subprocess.run(
-        ["ffprobe", "-v", "error", "-print_format", "json", "-show_packets"]
-        + ["-show_entries", "packet=stream_index,pts,dts,size,pos,flags:stream=index,id,time_base"]
-        + [str(path)],
-        capture_output=True,
-        check=True,
+        [*command, "-show_entries", entries, str(path)], capture_output=True, check=True
     )
     document = json.loads(out.stdout)
     streams = {stream["index"]: stream for stream in document["streams"]}
