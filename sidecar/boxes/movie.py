@@ -80,7 +80,6 @@ class SampleEntry:
     type: bytes
     box: bytes
     data_reference_index: int
-    box_path: str
     offset: int
 
 
@@ -189,7 +188,6 @@ def read_stsd(leaf: Leaf) -> SampleEntry:
         header.type,
         bytes(leaf.body[header.start : header.end]),
         reference,
-        entry.box_path,
         leaf.offset + header.start,
     )
 

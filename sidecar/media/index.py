@@ -120,7 +120,8 @@ def _playable(
     if handler.handler_type not in _KINDS:
         return "not audio, video or text"
     media = read_mdhd(boxes.leaf(b"mdhd"))
-    entry = read_stsd(boxes.leaf(b"stsd"))
+    stsd = boxes.leaf(b"stsd")
+    entry = read_stsd(stsd)
     if entry.type in _PROTECTED:
         return "encrypted"
     dref = boxes.leaves.get(b"dref")
@@ -128,7 +129,7 @@ def _playable(
         return "its data is in another file"
     try:
         facts = describe(
-            entry.box, handler.handler_type, box_path=entry.box_path, offset=entry.offset
+            entry.box, handler.handler_type, box_path=stsd.box_path, offset=entry.offset
         )
     except UnsupportedMedia as error:
         return f"{_printable(entry.type)}: {error.sentence}"
