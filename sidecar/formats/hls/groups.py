@@ -38,7 +38,8 @@ def audio_families(presentation: Presentation) -> list[list[AudioGroup]]:
 
     Renditions of one trackName are bitrates of the same choice; different trackNames are different
     choices (languages, commentary). Every group of a family has the same choices (RFC 8216
-    4.3.4.1.1): one with fewer bitrates repeats its highest.
+    4.3.4.1.1): one with fewer bitrates repeats its highest. A choice that lacks the channel layout
+    of a family stands in it with the nearest one that it has, or listeners could not switch to it.
     """
     audio = audio_choices(presentation)
     titles = _titles(audio)
@@ -48,10 +49,14 @@ def audio_families(presentation: Presentation) -> list[list[AudioGroup]]:
         choices = families.setdefault((facts.fourcc, facts.channels), {})
         choices.setdefault(rendition.name, []).append(rendition)
     used: set[str] = set()
-    made = []
-    for (fourcc, _), choices in sorted(families.items(), key=lambda item: _lowest(item[1])):
-        for encodings in choices.values():
-            encodings.sort(key=lambda rendition: rendition.bitrate)
+    made: list[list[AudioGroup]] = []
+    complete: list[tuple[str, dict[str, list[Rendition]]]] = []
+    for fourcc, channels in sorted(families, key=lambda key: _lowest(families[key])):
+        found = {name: _nearest(families, fourcc, channels, name) for name in titles}
+        choices = {name: encodings for name, encodings in found.items() if encodings}
+        if (fourcc, choices) not in complete:
+            complete.append((fourcc, choices))
+    for fourcc, choices in complete:
         ranks = max(map(len, choices.values()))
         made.append(
             [
@@ -65,6 +70,21 @@ def audio_families(presentation: Presentation) -> list[list[AudioGroup]]:
             ]
         )
     return made
+
+
+def _nearest(
+    families: dict[tuple[str, int], dict[str, list[Rendition]]],
+    fourcc: str,
+    channels: int,
+    name: str,
+) -> list[Rendition]:
+    """Encodings of the choice ``name`` in the codec, ascending bitrates, with the channels nearest
+    to ``channels``; empty without any."""
+    layouts = [key[1] for key, choices in families.items() if key[0] == fourcc and name in choices]
+    if not layouts:
+        return []
+    nearest = min(layouts, key=lambda layout: (abs(layout - channels), layout))
+    return sorted(families[fourcc, nearest][name], key=lambda rendition: rendition.bitrate)
 
 
 def pairs(video: Sequence[Rendition], family: Sequence[AudioGroup]) -> list[list[AudioGroup]]:
