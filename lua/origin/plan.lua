@@ -4,6 +4,7 @@
 -- in source pieces[i].source at offset, or (source < 0) in inline string
 -- number -source.
 
+local bit = require "bit"
 local ffi = require "ffi"
 local date = require "origin.http.date"
 local messages = require "origin.rpc.messages"
@@ -11,11 +12,16 @@ local results = require "origin.results"
 local wire = require "origin.rpc.wire"
 
 
-local decode_message = wire.decode
+local band = bit.band
+local cast = ffi.cast
+local ffi_copy = ffi.copy
 local ffi_new = ffi.new
 local format_date = date.format
+local read_varint = wire.read_varint
+local skip_field = wire.skip_field
 local str_find = string.find
 local str_format = string.format
+local str_sub = string.sub
 local tonumber = tonumber
 
 
@@ -28,6 +34,7 @@ struct origin_piece {
 };
 ]]
 
+local bytes_t = ffi.typeof("const uint8_t *")
 local pieces_t = ffi.typeof("struct origin_piece[?]")
 local int64_t = ffi.typeof("int64_t")
 local uint64_t = ffi.typeof("uint64_t")
@@ -46,196 +53,339 @@ local _M = {
 }
 
 
-local function decode_source(source)
-    local ns = source.mtime_ns or int64_t(0)
-    local nsec = ns % SECOND
+-- Sources of a presentation are the same in all its plans: decoded once.
+-- Emptied when full; a presentation has a handful.
+local MAX_KNOWN = 4096
+local known_sources, known_count = {}, 0
 
-    if nsec < 0 then
-        nsec = nsec + SECOND
+
+local function decode_source(text, from, to)
+    local encoded = str_sub(text, from + 1, to)
+    local known = known_sources[encoded]
+    if known then
+        return known
     end
 
-    return {
-        path = source.path or "",
-        size = source.size or 0,
-        inode = source.inode or uint64_t(0),
-        sec = tonumber((ns - nsec) / SECOND),
-        nsec = tonumber(nsec),
-    }
-end
-
-
-local function count_pieces(parts)
-    local n = 0
-
-    for i = 1, #parts do
-        local file = parts[i].file
-        if file then
-            local offsets = file.offset and file.offset.n or 0
-            local lengths = file.length and file.length.n or 0
-            if offsets ~= lengths then
-                return nil
-            end
-
-            n = n + offsets
-        else
-            n = n + 1
-        end
-    end
-
-    return n
-end
-
-
--- Appends the ranges of one file. Returns the next index and position, or
--- nil when a range is empty or lies outside the file.
-local function add_ranges(pieces, n, position, file, index, size)
-    local offsets, lengths = file.offset.values, file.length.values
-
-    for i = 0, file.offset.n - 1 do
-        local offset, length = tonumber(offsets[i]), tonumber(lengths[i])
-        if length == 0 or offset + length > size then
-            return nil
-        end
-
-        local piece = pieces[n]
-        piece.start = position
-        position = position + length
-        piece.stop = position
-        piece.offset = offset
-        piece.source = index
-        n = n + 1
-    end
-
-    return n, position
-end
-
-
--- Fills plan.pieces, .count and .inlines. Returns the body's length and the
--- bytes of its inline parts, or nil, err.
-local function lay_out(plan, parts)
-    local count = count_pieces(parts)
-    if not count then
-        return nil, "a part's offsets and lengths differ in number"
-    end
-
-    local pieces = ffi_new(pieces_t, count)
-    local inlines = {}
-    local n, position, inline_bytes = 0, 0, 0
-
-    for i = 1, #parts do
-        local file, inline = parts[i].file, parts[i].inline
-        if inline and inline ~= "" then
-            local piece = pieces[n]
-            inlines[#inlines + 1] = inline
-            piece.start = position
-            position = position + #inline
-            piece.stop = position
-            piece.offset = 0
-            piece.source = -#inlines
-            inline_bytes = inline_bytes + #inline
-            n = n + 1
-
-        elseif not file and not inline then
-            return nil, "a part is neither inline nor of a file"
-
-        elseif file and file.offset then
-            local index = (file.source or 0) + 1
-            local source = plan.sources[index]
-            if not source then
-                return nil, "a part names a source that is not listed"
-            end
-
-            n, position = add_ranges(pieces, n, position, file, index,
-                                     source.size)
-            if not n then
-                return nil, "a range lies outside its file: " .. source.path
-            end
-        end
-    end
-
-    plan.pieces = pieces
-    plan.count = n
-    plan.inlines = inlines
-    plan.in_memory = n == #inlines
-    return position, inline_bytes
-end
-
-
--- A header's value goes to nginx as it is.
-local function decode_headers(headers)
-    local flat = {}
-
-    for i = 1, #headers do
-        local name, value = headers[i].name or "", headers[i].value or ""
-        if str_find(name, "[^%w%-]") or name == ""
-           or str_find(value, "[%z\r\n]")
-        then
-            return nil
-        end
-
-        flat[#flat + 1] = name
-        flat[#flat + 1] = value
-    end
-
-    return flat
-end
-
-
--- Makes a plan of text[from, to), an encoded Plan. Returns nil, err when it
--- contradicts itself. cost: bytes of memory that it takes, about.
-function _M.decode(text, from, to)
-    local message, err = decode_message(messages.Plan, text, from, to)
+    local message, err = wire.decode(messages.Source, encoded)
     if not message then
         return nil, err
     end
 
-    local result = message.result or 0
-    local status = message.status or 0
-    if not results.names[result] or status < 200 or status > 599 then
-        return nil, "no such result or status"
+    local ns = message.mtime_ns or int64_t(0)
+    local nsec = ns % SECOND
+    if nsec < 0 then
+        nsec = nsec + SECOND
     end
 
-    local headers = decode_headers(message.headers or {})
-    if not headers then
+    local source = {
+        path = message.path or "",
+        size = message.size or 0,
+        inode = message.inode or uint64_t(0),
+        sec = tonumber((ns - nsec) / SECOND),
+        nsec = tonumber(nsec),
+    }
+
+    if known_count == MAX_KNOWN then
+        known_sources, known_count = {}, 0
+    end
+
+    known_sources[encoded] = source
+    known_count = known_count + 1
+    return source
+end
+
+
+-- Appends a header's name and value, which go to nginx as they are.
+local function add_header(headers, text, from, to)
+    local header, err = wire.decode(messages.Header, text, from, to)
+    if not header then
+        return nil, err
+    end
+
+    local name, value = header.name or "", header.value or ""
+    if name == "" or str_find(name, "[^%w%-]") or str_find(value, "[%z\r\n]")
+    then
         return nil, "a header is not one line"
     end
 
+    headers[#headers + 1] = name
+    headers[#headers + 1] = value
+    return true
+end
+
+
+-- Reads a Part (0-based positions). Returns the span of its inline bytes, or
+-- the FileRanges message.
+local function read_part(text, from, to)
+    local spans, err = wire.spans(messages.Part, text, from, to)
+    if not spans then
+        return nil, nil, err
+    end
+
+    if spans.inline then
+        return spans.inline
+    end
+
+    if not spans.file then
+        return nil, nil, "a part is neither inline nor of a file"
+    end
+
+    local file
+    file, err = wire.decode(messages.FileRanges, text, spans.file[1],
+                            spans.file[2])
+    return nil, file, err
+end
+
+
+-- Makes room for count more pieces.
+local function grow(plan, count)
+    local pieces = ffi_new(pieces_t, plan.count + count)
+    if plan.count > 0 then
+        ffi_copy(pieces, plan.pieces, plan.count * BYTES_PER_PIECE)
+    end
+
+    plan.pieces = pieces
+    return pieces
+end
+
+
+local function add_inline(plan, inline)
+    if inline == "" then
+        return
+    end
+
+    local inlines = plan.inlines
+    inlines[#inlines + 1] = inline
+
+    local piece = grow(plan, 1)[plan.count]
+    piece.start = plan.length
+    piece.stop = plan.length + #inline
+    piece.source = -#inlines
+    plan.count = plan.count + 1
+    plan.length = plan.length + #inline
+    plan.cost = plan.cost + #inline
+end
+
+
+-- Sources may come behind the parts that refer to them: sizes are checked by
+-- check_ranges.
+local function add_ranges(plan, file)
+    local count = file.offset and file.offset.n or 0
+    if count ~= (file.length and file.length.n or 0) then
+        return nil, "a part's offsets and lengths differ in number"
+    end
+
+    if count == 0 then
+        return true
+    end
+
+    local pieces, first = grow(plan, count), plan.count
+    local offsets, lengths = file.offset.values, file.length.values
+    local index, position = (file.source or 0) + 1, plan.length
+
+    for i = 0, count - 1 do
+        local piece = pieces[first + i]
+        piece.start = position
+        position = position + tonumber(lengths[i])
+        piece.stop = position
+        piece.offset = tonumber(offsets[i])
+        piece.source = index
+    end
+
+    plan.count = first + count
+    plan.length = position
+    plan.in_memory = false
+    return true
+end
+
+
+local function check_ranges(plan)
+    local pieces, sources = plan.pieces, plan.sources
+    local size, last = 0, 0
+
+    for i = 0, plan.count - 1 do
+        local piece = pieces[i]
+        local index = piece.source
+        if index > 0 then
+            if index ~= last then
+                local source = sources[index]
+                if not source then
+                    return nil, "a part names a source that is not listed"
+                end
+
+                size, last = source.size, index
+            end
+
+            if piece.stop == piece.start
+               or piece.offset + piece.stop - piece.start > size
+            then
+                return nil, "a range lies outside " .. sources[index].path
+            end
+        end
+    end
+
+    return true
+end
+
+
+local number_fields, delimited_fields = {}, {}
+
+-- Each takes the plan and the number.
+number_fields[1] = function(plan, value)
+    plan.context = results.contexts[value]
+end
+
+number_fields[2] = function(plan, value)
+    plan.status = value
+end
+
+number_fields[6] = function(plan, value)
+    plan.content_length = str_format("%d", value)
+end
+
+number_fields[8] = function(plan, value)
+    plan.cache_class = value
+end
+
+number_fields[9] = function(plan, value)
+    plan.ttl = value / 1000
+end
+
+number_fields[11] = function(plan, value)
+    if value > 0 then
+        plan.last_modified = value
+        plan.last_modified_text = format_date(value)
+    end
+end
+
+
+-- Each takes the plan and where the value lies in text; returns nil, err.
+delimited_fields[3] = function(plan, text, from, to)
+    plan.content_type = str_sub(text, from + 1, to)
+    return true
+end
+
+delimited_fields[4] = function(plan, text, from, to)
+    return add_header(plan.headers, text, from, to)
+end
+
+delimited_fields[5] = function(plan, text, from, to)
+    local span, file, err = read_part(text, from, to)
+    if span then
+        add_inline(plan, span)
+        return true
+    end
+
+    if not file then
+        return nil, err
+    end
+
+    return add_ranges(plan, file)
+end
+
+delimited_fields[7] = function(plan, text, from, to)
+    local source, err = decode_source(text, from, to)
+    plan.sources[#plan.sources + 1] = source
+    return source, err
+end
+
+delimited_fields[10] = function(plan, text, from, to)
+    local etag = str_sub(text, from + 1, to)
+    if str_find(etag, '^"[^"%c]*"$') then
+        plan.etag = etag
+    end
+
+    return true
+end
+
+
+-- The field numbers above; compared with the .proto by tests/contract.
+_M.fields = { numbers = number_fields, delimited = delimited_fields }
+
+
+local function read_fields(plan, text, from, to)
+    local p = cast(bytes_t, text)
+    local i, stop = from or 0, to or #text
+
+    while i < stop do
+        local key, value
+        key, i = read_varint(p, i, stop)
+        if not key then
+            return nil, "a field's key is damaged"
+        end
+
+        local wire_type = band(key, 7)
+        local after = skip_field(p, i, stop, wire_type)
+        if not after then
+            return nil, "a field runs over the end"
+        end
+
+        local number = (key - wire_type) / 8
+        if wire_type == 0 and number_fields[number] then
+            value = read_varint(p, i, stop)
+            if value then
+                number_fields[number](plan, value)
+
+            -- a negative number: a file from before 1970 has no date for us
+            elseif number ~= 11 then
+                return nil, "a number is out of range"
+            end
+
+        elseif wire_type == 2 and delimited_fields[number] then
+            local _, start = read_varint(p, i, stop)
+            local ok, err = delimited_fields[number](plan, text, start, after)
+            if not ok then
+                return nil, err
+            end
+        end
+
+        i = after
+    end
+
+    return true
+end
+
+
+-- Makes a plan of text[from, to), an encoded Plan (0-based, half-open).
+-- Returns nil, err when it contradicts itself. cost: bytes of memory that it
+-- takes, about.
+function _M.decode(text, from, to)
     local plan = {
-        context = results.contexts[result],
-        status = status,
-        content_type = message.content_type or "application/octet-stream",
-        headers = headers,
-        sources = message.sources or {},
-        cache_class = message.cache_class or _M.CACHE_NONE,
-        ttl = (message.ttl_ms or 0) / 1000,
+        context = results.contexts[0],
+        status = 0,
+        content_type = "application/octet-stream",
+        content_length = "0",
+        headers = {},
+        sources = {},
+        inlines = {},
+        count = 0,
+        length = 0,
+        in_memory = true,
+        cache_class = _M.CACHE_NONE,
+        ttl = 0,
         uses = 0,
+        cost = OVERHEAD,
     }
 
-    for i = 1, #plan.sources do
-        plan.sources[i] = decode_source(plan.sources[i])
+    local ok, err = read_fields(plan, text, from, to)
+    if not ok then
+        return nil, err
     end
 
-    local length, inline_bytes = lay_out(plan, message.parts or {})
-    if not length then
-        return nil, inline_bytes
+    if not plan.context or plan.status < 200 or plan.status > 599 then
+        return nil, "no such result or status"
     end
 
-    if length ~= (message.length or 0) then
+    ok, err = check_ranges(plan)
+    if not ok then
+        return nil, err
+    end
+
+    if str_format("%d", plan.length) ~= plan.content_length then
         return nil, "the parts do not add up to the length"
     end
 
-    plan.length = length
-    plan.content_length = str_format("%d", length)
-    plan.cost = OVERHEAD + inline_bytes + plan.count * BYTES_PER_PIECE
-
-    if message.etag and str_find(message.etag, '^"[^"%c]*"$') then
-        plan.etag = message.etag
-    end
-
-    if message.last_modified and message.last_modified > 0 then
-        plan.last_modified = message.last_modified
-        plan.last_modified_text = format_date(message.last_modified)
-    end
+    plan.cost = plan.cost + plan.count * BYTES_PER_PIECE
 
     -- A refusal that names neither a source nor a time to live would be kept
     -- for ever.
@@ -255,7 +405,7 @@ function _M.refuse(result_name, status, sentence, headers)
     return {
         context = results.contexts[results.numbers[result_name]],
         status = status,
-        content_type = "text/plain",
+        content_type = "text/plain; charset=utf-8",
         headers = headers or {},
         sources = {},
         cache_class = _M.CACHE_NONE,

@@ -1,99 +1,53 @@
--- The plan cache: decoded plans of this worker over encoded ones in shared
--- memory, and one sidecar call per key however many ask at once.
+-- Plans for requests: from the store, or by one sidecar call per key however
+-- many ask at once.
 --
--- A plan is used only while all its sources are what they were when it was
--- made; that is looked up at every use.
+-- Three things make calls rare. Requests for one key wait for the first one's
+-- call. A request for a segment soon after one that is being planned waits for
+-- that call, which brings it along. And when a client comes to the first plan
+-- that was read ahead, more of them are ordered in the background.
 
 local client = require "origin.rpc.client"
-local files = require "origin.files"
-local lru = require "origin.lru"
+local locks = require "origin.locks"
 local messages = require "origin.rpc.messages"
 local plan_module = require "origin.plan"
 local semaphore = require "ngx.semaphore"
+local store = require "origin.store"
 local wire = require "origin.rpc.wire"
 
 
 local ngx = ngx
 local decode_plan = plan_module.decode
-local min = math.min
-local pcall = pcall
-local now = ngx.now
+local find_shared = store.find_shared
+local floor = math.floor
 local on_abort = ngx.on_abort
+local pcall = pcall
 local refuse = plan_module.refuse
-local shared = ngx.shared
-local sleep = ngx.sleep
+local str_match = string.match
 local str_sub = string.sub
-local unchanged = files.unchanged
-local worker_pid = ngx.worker.pid
+local timer_at = ngx.timer.at
+local tonumber = tonumber
 
 
--- Decoded plans of one worker, bytes. Segment plans are a few KB, so this is
--- some thousand of them or a hundred large manifests.
-local WORKER_BYTES = 33554432
+-- A client that waits gets its plan sooner when few others come with it; it
+-- may also be one that asks for no other. So the first call reads ahead that
+-- part only.
+local FIRST_SHARE = 4
 
--- How long other workers wait for the one that calls, in seconds. Then they
--- call too: a hung sidecar must not add up.
-local LOCK_SECONDS = 2
-local POLL_FIRST, POLL_LONGEST = 0.001, 0.05
-
--- How long waiters of other workers may pick up a plan that is not kept.
-local HANDOVER_SECONDS = 1
+-- How long a segment waits for a call that plans segments before it, seconds.
+local AHEAD_SECONDS = 0.5
 
 -- Longer than client.plan can take: only a leader that was killed lets its
 -- followers wait that long.
 local FOLLOW_SECONDS = 25
 
-local _M = {}
-local decoded = lru.new(WORKER_BYTES)
-local flights = {}
-local tokens = 0
-
-
-local function is_valid(plan)
-    if plan.expires and plan.expires <= now() then
-        return false
-    end
-
-    local sources = plan.sources
-    for i = 1, #sources do
-        if not unchanged(sources[i]) then
-            return false
-        end
-    end
-
-    return true
-end
-
-
--- Looks in shared memory.
-local function find_encoded(key)
-    local dict = shared.origin_plans
-    local text = dict:get(key)
-    if not text then
-        return nil
-    end
-
-    local plan = decode_plan(text)
-    if not plan or not plan.may_keep then
-        return nil
-    end
-
-    if plan.ttl > 0 then
-        plan.expires = now() + (dict:ttl(key) or 0)
-    end
-
-    if not is_valid(plan) then
-        return nil
-    end
-
-    decoded:set(key, plan, plan.cost)
-    return plan
-end
-
-
--- What a leader of another worker ended in, when that is not a plan of the
--- sidecar. No encoded plan begins with such a byte.
+-- What is left for those who waited when there is no plan of the sidecar. No
+-- encoded plan begins with such a byte.
 local FAILED, UNREACHABLE = "!", "?"
+
+local _M = {}
+
+-- The calls of this worker that are under way, by key and by track.
+local flights = {}
 
 
 local function unavailable()
@@ -109,39 +63,56 @@ local function at_fault()
 end
 
 
-local function keep(key, plan, text)
-    if not plan.may_keep then
-        return
+-- A media segment's track and number (or time), as the virtual path has them:
+-- nil for everything else.
+local function track_of(question)
+    if question.read_ahead == 0 then
+        return nil
     end
 
-    if plan.ttl > 0 then
-        plan.expires = now() + plan.ttl
+    local track, number = str_match(question.virtual_path,
+                                    "^(.*%-)(%d+)%.[%w]+$")
+    if not track then
+        return nil
     end
 
-    decoded:set(key, plan, plan.cost)
-    shared.origin_plans:set(key, text, plan.ttl)
+    return question.prefix .. question.path .. "/" .. track
+           .. question.suffix, tonumber(number)
 end
 
 
--- Keeps further plans as they came: most are decoded by another worker, or
--- never.
-local function keep_ahead(question, text, from, to)
-    local ahead, err = wire.spans(messages.AheadPlan, text, from, to)
-    if not ahead or not ahead.plan then
-        return nil, err
+local function key_of(question, virtual_path)
+    return question.prefix .. question.path .. "/" .. virtual_path
+           .. question.suffix
+end
+
+
+-- Keeps the plans read ahead. The first one gets the last one's virtual path
+-- as its mark: whoever uses it is going on, and reads on from there.
+local function keep_ahead(question, reply, spans)
+    local last
+
+    for i = #spans, 1, -1 do
+        local ahead, err = wire.spans(messages.AheadPlan, reply, spans[i][1],
+                                      spans[i][2])
+        if not ahead or not ahead.plan then
+            return nil, err or "one without plan"
+        end
+
+        local virtual_path = ahead.virtual_path or ""
+        last = last or virtual_path
+        store.keep_encoded(key_of(question, virtual_path),
+                           str_sub(reply, ahead.plan[1] + 1, ahead.plan[2]),
+                           i < #spans, i == 1 and last or nil)
     end
 
-    local key = question.prefix .. question.path .. "/"
-                .. (ahead.virtual_path or "") .. question.suffix
-    shared.origin_plans:set(key, str_sub(text, ahead.plan[1] + 1,
-                                         ahead.plan[2]))
     return true
 end
 
 
--- Asks the sidecar. Returns a plan, its bytes (nil for one of our own), and
--- an error for the log.
-local function ask(question)
+-- Asks the sidecar. Returns a plan, its encoding (nil for one of our own),
+-- and an error for the log.
+local function ask(question, read_ahead)
     local request = wire.encode(messages.PlanRequest, {
         document_root = question.root,
         path = question.path,
@@ -150,7 +121,7 @@ local function ask(question)
         directives = question.directives,
         method = question.method,
         request_id = question.request_id,
-        read_ahead = question.read_ahead,
+        read_ahead = read_ahead,
     })
 
     local reply, err, unreachable = client.plan(question.root
@@ -172,106 +143,187 @@ local function ask(question)
     end
 
     local text = str_sub(reply, spans.plan[1] + 1, spans.plan[2])
-    keep(question.key, plan, text)
+    store.keep(question.key, plan, text, spans.ahead ~= nil)
 
-    local ahead = spans.ahead or {}
-    for i = 1, #ahead do
+    if spans.ahead then
         local ok
-        ok, err = keep_ahead(question, reply, ahead[i][1], ahead[i][2])
+        ok, err = keep_ahead(question, reply, spans.ahead)
         if not ok then
-            return plan, text, "a further plan is not valid: " .. err
+            return plan, text, "plans read ahead are not valid: " .. err
         end
     end
 
-    return plan, text, nil
+    return plan, text
 end
 
 
--- Makes the plan of what another worker's leader left for those who waited.
-local function take_over(text)
-    if text == UNREACHABLE then
-        return unavailable()
+local function take_off(key, track, number)
+    local flight = {
+        number = number,
+        waiting = 0,
+        semaphore = semaphore.new(),
+    }
+
+    if key then
+        flights[key] = flight
     end
 
-    return text == FAILED and at_fault() or decode_plan(text)
+    if track then
+        flights[track] = flight
+    end
+
+    return flight
 end
 
 
--- Takes the lock among workers, or waits for the one who has it. Returns the
--- token of the lock now held, or nil and what the other worker found.
-local function lock(key)
-    local dict = shared.origin_locks
-    tokens = tokens + 1
-    local token = worker_pid() .. "." .. tokens
-
-    local waited, pause = 0, POLL_FIRST
-    while waited < LOCK_SECONDS do
-        if dict:add(key, token, LOCK_SECONDS) then
-            return token
-        end
-
-        local other = dict:get(key)
-        while other and waited < LOCK_SECONDS do
-            sleep(pause)
-            waited = waited + pause
-            pause = min(pause * 2, POLL_LONGEST)
-
-            if dict:get(key) ~= other then
-                local text = dict:get("done:" .. other)
-                local plan = find_encoded(key) or text and take_over(text)
-                if plan then
-                    return nil, plan
-                end
-
-                other = nil
-            end
-        end
+local function land(flight, key, track, plan)
+    if key and flights[key] == flight then
+        flights[key] = nil
     end
 
-    -- Held for too long, or memory for locks is full: go on without.
-    return token
-end
-
-
-local function unlock(key, token, plan, text)
-    local dict = shared.origin_locks
-
-    if not plan.may_keep then
-        if not text then
-            text = plan.status == 503 and UNREACHABLE or FAILED
-        end
-
-        dict:set("done:" .. token, text, HANDOVER_SECONDS)
+    if track and flights[track] == flight then
+        flights[track] = nil
     end
 
-    if dict:get(key) == token then
-        dict:delete(key)
+    flight.plan = plan
+    if flight.waiting > 0 then
+        flight.semaphore:post(flight.waiting)
     end
 end
 
 
--- The part of a miss that one request does for all of its worker.
-local function lead(question)
-    local token, plan = lock(question.key)
-    if plan then
-        return plan, "shared"
+-- Tells whether the flight landed within limit seconds.
+local function wait_for(flight, limit)
+    flight.waiting = flight.waiting + 1
+    local landed = flight.semaphore:wait(limit)
+    flight.waiting = flight.waiting - 1
+    return landed
+end
+
+
+-- Reads on behind a plan that was read ahead. In a timer: no client waits.
+local function read_on(premature, question, track, number)
+    if premature or flights[track] then
+        return
     end
+
+    local token = locks.token()
+    if not locks.try(track, token) then
+        return
+    end
+
+    local flight = take_off(nil, track, number)
+    local ok, _, _, err = pcall(ask, question, question.read_ahead)
+    if not ok or err then
+        ngx.log(ngx.WARN, "origin: reading ahead of ", question.path, ": ",
+                ok and err or _, ", request_id: ", question.request_id)
+    end
+
+    locks.release(track, token)
+    land(flight, nil, track)
+end
+
+
+local function order_next(question, last)
+    -- Two clients close to each other on one track: one reads on for both.
+    if store.is_followed(key_of(question, last)) then
+        return
+    end
+
+    local further = {}
+    for name, value in pairs(question) do
+        further[name] = value
+    end
+
+    further.virtual_path = last
+    further.key = key_of(question, last)
+
+    local track, number = track_of(further)
+    if track then
+        -- Out of timers, the next plans are asked for when they are needed.
+        timer_at(0, read_on, further, track, number)
+    end
+end
+
+
+local function find(question)
+    local plan, mark = find_shared(question.key)
+    if mark then
+        order_next(question, mark)
+    end
+
+    return plan
+end
+
+
+-- Calls, unless another worker is just doing that: then its outcome counts.
+local function call_or_wait(question, token)
+    local key = question.key
+    local held, plan = locks.acquire(key, token, function(left)
+        local found = find(question)
+        if found or not left then
+            return found
+        end
+
+        if left == UNREACHABLE then
+            return unavailable()
+        end
+
+        return left == FAILED and at_fault() or decode_plan(left)
+    end)
 
     -- Made while this one waited for the lock?
-    plan = find_encoded(question.key)
+    plan = plan or find(question)
     if plan then
-        unlock(question.key, token, plan)
+        if held then
+            locks.release(key, token)
+        end
+
         return plan, "shared"
     end
 
     local ok, text, err
-    ok, plan, text, err = pcall(ask, question)
+    ok, plan, text, err = pcall(ask, question,
+                                floor(question.read_ahead / FIRST_SHARE))
     if not ok then
         plan, text, err = at_fault(), nil, plan
     end
 
-    unlock(question.key, token, plan, text)
+    if not plan.may_keep then
+        locks.leave(token, text or plan.status == 503 and UNREACHABLE
+                           or FAILED)
+    end
+
+    if held then
+        locks.release(key, token)
+    end
+
     return plan, "sidecar", err
+end
+
+
+-- The part of a miss that one request does for all of its worker.
+local function lead(question, track)
+    local token = locks.token()
+    if not track then
+        return call_or_wait(question, token)
+    end
+
+    local held, holder = locks.try(track, token)
+    if holder then
+        locks.wait(track, holder, AHEAD_SECONDS)
+        local plan = find(question)
+        if plan then
+            return plan, "shared"
+        end
+    end
+
+    local plan, source, err = call_or_wait(question, token)
+    if held then
+        locks.release(track, token)
+    end
+
+    return plan, source, err
 end
 
 
@@ -279,43 +331,29 @@ local function nothing()
 end
 
 
-local function take_off(question)
-    local flight = { waiting = 0, semaphore = semaphore.new() }
-    flights[question.key] = flight
+local function fly(question, track, number)
+    local flight = take_off(question.key, track, number)
 
     -- With lua_check_client_abort on, a client that goes away would kill this
     -- coroutine and leave the others waiting. (Off, this is refused: fine.)
     on_abort(nothing)
 
-    local ok, plan, source, err = pcall(lead, question)
+    local ok, plan, source, err = pcall(lead, question, track)
     if not ok then
         plan, source, err = at_fault(), "sidecar", plan
     end
 
-    flights[question.key] = nil
-    flight.plan = plan
-    if flight.waiting > 0 then
-        flight.semaphore:post(flight.waiting)
-    end
-
+    land(flight, question.key, track, plan)
     return plan, source, err
 end
 
 
 -- Returns the worker's plan for key when it has one that holds, else nil.
-function _M.find(key)
-    local plan = decoded:get(key)
-    if not plan then
-        return nil
-    end
+_M.find = store.find
 
-    if not is_valid(plan) then
-        decoded:delete(key)
-        return nil
-    end
 
-    return plan
-end
+-- Forgets a plan that turned out not to hold.
+_M.forget = store.forget
 
 
 -- Makes or finds a plan that the worker does not have. Returns the plan,
@@ -324,36 +362,40 @@ end
 -- args, directives, method, request_id, read_ahead.
 function _M.get(question)
     local key = question.key
-    local plan = find_encoded(key)
+    local plan = find(question)
     if plan then
         return plan, "shared"
     end
 
     local flight = flights[key]
-    if not flight then
-        return take_off(question)
+    if flight then
+        if wait_for(flight, FOLLOW_SECONDS) then
+            return flight.plan, "wait"
+        end
+
+        -- The leader was killed: the next one takes its place.
+        return fly(question)
     end
 
-    flight.waiting = flight.waiting + 1
-    local landed = flight.semaphore:wait(FOLLOW_SECONDS)
-    flight.waiting = flight.waiting - 1
-    if landed then
-        return flight.plan, "wait"
+    local track, number = track_of(question)
+    flight = track and flights[track]
+    if flight and number > flight.number then
+        wait_for(flight, AHEAD_SECONDS)
+        plan = find(question)
+        if plan then
+            return plan, "wait"
+        end
+
+        flight = flights[key]
+        if flight and wait_for(flight, FOLLOW_SECONDS) then
+            return flight.plan, "wait"
+        end
+
+        -- Not brought along. Nor does its own call wait for others again.
+        track = nil
     end
 
-    -- The leader was killed: the next one takes its place.
-    if flights[key] == flight then
-        flights[key] = nil
-    end
-
-    return take_off(question)
-end
-
-
--- Forgets a plan that turned out not to hold.
-function _M.forget(key)
-    decoded:delete(key)
-    shared.origin_plans:delete(key)
+    return fly(question, track, number)
 end
 
 

@@ -27,9 +27,9 @@ return {
         kind = "number",
         min = 0,
         max = 256,
-        default = 16,
-        doc = "How many further segments of a track the sidecar plans with "
-              .. "each one that is asked for.",
+        default = 32,
+        doc = "How many further segments of a track the sidecar plans in one "
+              .. "call; a quarter of them while a client waits.",
     },
     {
         name = "origin_body_cache",

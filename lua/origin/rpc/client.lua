@@ -33,8 +33,8 @@ local CALL_TIMEOUT = 11000
 local KEEPALIVE = 60000
 local POOL_SIZE = 64
 
--- After a failed call: how long a restarting sidecar gets before the second
--- and last try, in seconds. The client's answer must come within one second.
+-- When no process could be reached: how long a restarting sidecar gets before
+-- the last try, in seconds. The client's answer must come within one second.
 local RETRY_PAUSE = 0.25
 
 -- A manifest travels inline. grpcio is set to the same limit.
@@ -196,8 +196,9 @@ local function exchange(request)
 end
 
 
--- Returns the reply message; or nil, err, and whether the sidecar could not
--- be reached (else it is at fault itself).
+-- Returns the reply message; or nil, err, whether the sidecar could not be
+-- reached (else it is at fault itself), and whether that is because the
+-- process died or is not there (else it is slow or busy).
 local function call_once(request)
     local status, fields, body = exchange(request)
     if not status and body then
@@ -205,18 +206,18 @@ local function call_once(request)
     end
 
     if not status then
-        return nil, fields, true
+        return nil, fields, true, fields ~= "bridge: timeout"
     end
 
     if status ~= 200 then
         return nil, "bridge: HTTP status " .. status,
-               status >= 502 and status <= 504
+               status >= 502 and status <= 504, status == 502
     end
 
     local code = tonumber(fields["grpc-status"])
     if not code then
         -- Cut off, or not gRPC: never taken for success.
-        return nil, "the reply has no grpc-status", true
+        return nil, "the reply has no grpc-status", true, true
     end
 
     if code ~= frame.OK then
@@ -234,8 +235,9 @@ end
 
 -- Calls Plan with an encoded PlanRequest. asset: document root and path; it
 -- chooses the sidecar process. Returns the encoded PlanReply; or nil, err,
--- unreachable. Tried twice when the first one fails fast for want of a
--- sidecar: one may be starting.
+-- unreachable. Made once more when the process died: nginx has put it aside
+-- for a second and chooses another. And a last time after a pause, when that
+-- failed fast too: the only one may be starting.
 function _M.plan(asset, message)
     local framed = frame.wrap(message)
     local request = concat({
@@ -247,7 +249,11 @@ function _M.plan(asset, message)
 
     update_time()
     local started = now()
-    local reply, err, unreachable = call_once(request)
+    local reply, err, unreachable, gone = call_once(request)
+
+    if gone then
+        reply, err, unreachable = call_once(request)
+    end
 
     if not reply and unreachable then
         update_time()

@@ -47,9 +47,7 @@ local WIRE_TYPES = {
 local _M = {}
 
 
--- Reads a varint that fits a Lua number. Returns value and next position, or
--- nil when it runs over stop or beyond 2^53.
-local function read_varint(p, i, stop)
+local function read_long_varint(p, i, stop)
     local value, scale = 0, 1
 
     for at = i, i + 9 do
@@ -71,6 +69,33 @@ local function read_varint(p, i, stop)
     end
 
     return nil
+end
+
+
+-- Reads a varint that fits a Lua number. Returns value and next position, or
+-- nil when it runs over stop or beyond 2^53. Short ones without a loop: a
+-- loop inside the callers' loops would keep those from being compiled.
+local function read_varint(p, i, stop)
+    if i + 3 > stop then
+        return read_long_varint(p, i, stop)
+    end
+
+    local a = p[i]
+    if a < 128 then
+        return a, i + 1
+    end
+
+    local b = p[i + 1]
+    if b < 128 then
+        return a - 128 + b * 128, i + 2
+    end
+
+    local c = p[i + 2]
+    if c < 128 then
+        return a - 128 + (b - 128) * 128 + c * 16384, i + 3
+    end
+
+    return read_long_varint(p, i, stop)
 end
 
 
