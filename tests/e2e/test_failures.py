@@ -77,6 +77,8 @@ def test_a_worker_killed_in_the_middle_of_a_call(own: Stack) -> None:
     supervisor = own.pid("sidecar")
     hit = 0
     for turn in range(2):
+        # nginx puts a process that failed aside for a second, in whole seconds of its clock.
+        time.sleep(2.1 * turn)
         eventually(lambda: len(children(supervisor)) == 2, "two sidecar processes")
         eventually(lambda: all(answers(own, f"/{name}/.mpd") for name in NAMES), "answers")
         victim = children(supervisor)[turn]

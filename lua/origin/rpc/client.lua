@@ -252,6 +252,8 @@ function _M.plan(asset, message)
     local reply, err, unreachable, gone = call_once(request)
 
     if gone then
+        update_time()
+        started = now()
         reply, err, unreachable = call_once(request)
     end
 
