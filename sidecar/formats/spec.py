@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation
 from sidecar.mux.plan import Plan
+from sidecar.storage.source import ReadRange
+from sidecar.timeline.clips import WHOLE, Clip
 from sidecar.timeline.segmenter import Timeline
 
 
@@ -18,7 +20,11 @@ class Request:
 
     ``match``: of the row's pattern against the virtual path. ``options``: playout options, those of
     the query over those of the manifest. ``timeline``: the presentation's shared segmenter.
-    ``read_ahead``: how many following segments to plan too.
+    ``read_ahead``: how many following segments to plan too. ``selected``: the presentation with the
+    tracks that the query selects; for manifests only, since the URLs of segments describe
+    themselves and boundaries are those of the whole. ``clip``: the part that manifests list.
+    ``read``: reads media, for rows with ``reads_media``. ``directives``: those of the location
+    that concern the sidecar, name -> arguments.
     """
 
     presentation: Presentation
@@ -26,7 +32,11 @@ class Request:
     options: Options
     virtual_path: str
     match: re.Match[str]
+    selected: Presentation
+    read: ReadRange
     read_ahead: int = 0
+    clip: Clip = WHOLE
+    directives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +49,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKind:
-    """One row. ``pattern`` must match the whole virtual path (already percent-decoded)."""
+    """One row. ``pattern`` must match the whole virtual path (already percent-decoded).
+
+    ``reads_media``: ``answer`` calls ``Request.read`` or works long enough to be run in a thread.
+    """
 
     name: str
     format: str
     pattern: re.Pattern[str]
     answer: Callable[[Request], Answer]
+    reads_media: bool = False

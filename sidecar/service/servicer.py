@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import Any
 
 import structlog
 
 from sidecar.errors import MediaError, NotFound, OriginError, Result, StorageError
 from sidecar.formats.registry import find
-from sidecar.formats.spec import Request
+from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.convert import refusal, write_plan
-from sidecar.service.presentations import PresentationCache
+from sidecar.service.presentations import LoadedPresentation, PresentationCache
+from sidecar.service.reader import MediaReader
 
 # More plans than this make a reply that is slower to move than to make anew.
 MAX_READ_AHEAD = 64
@@ -35,6 +38,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
 
     def __init__(self, presentations: PresentationCache) -> None:
         self._presentations = presentations
+        self._read = MediaReader()
 
     async def Plan(  # noqa: N802 - the name of the rpc
         self, request: origin_pb2.PlanRequest, context: Any
@@ -56,16 +60,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             kind, match = found
             format_name = kind.format
             loaded = await self._presentations.get(request.document_root, request.path)
-            answer = kind.answer(
-                Request(
-                    presentation=loaded.presentation,
-                    timeline=loaded.timeline,
-                    options=loaded.options(request.args),
-                    virtual_path=request.virtual_path,
-                    match=match,
-                    read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
-                )
-            )
+            answer = await self._answer(kind, match, request, loaded)
             reply = origin_pb2.PlanReply()
             write_plan(reply.plan, answer.plan, loaded.sources)
             for virtual_path, plan in answer.ahead:
@@ -80,6 +75,28 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 plan=refusal(Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name)
             )
         return reply
+
+    async def _answer(
+        self,
+        kind: RequestKind,
+        match: re.Match[str],
+        request: origin_pb2.PlanRequest,
+        loaded: LoadedPresentation,
+    ) -> Answer:
+        asked = Request(
+            presentation=loaded.presentation,
+            selected=loaded.presentation,
+            timeline=loaded.timeline,
+            options=loaded.options(request.args),
+            virtual_path=request.virtual_path,
+            match=match,
+            read=self._read,
+            read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
+            directives={given.name: tuple(given.args) for given in request.directives},
+        )
+        if kind.reads_media:
+            return await asyncio.to_thread(kind.answer, asked)
+        return kind.answer(asked)
 
 
 def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,11 @@ class SourceIdentity:
     size: int
     mtime_ns: int
     inode: int
+
+
+# ``read(identity, offset, length)``: exactly that many bytes of that file, for rows that rewrite
+# media. Raises ``StorageError`` when the file is no longer what the identity says.
+ReadRange = Callable[[SourceIdentity, int, int], bytes]
 
 
 class Source(Protocol):

@@ -15,6 +15,7 @@ from sidecar.media.index import index_media
 from sidecar.media.options import parse_options
 from sidecar.media.presentation import Presentation
 from sidecar.media.track import Kind
+from sidecar.service.reader import MediaReader
 from sidecar.storage.local import open_local
 from sidecar.timeline.segmenter import Timeline
 
@@ -63,9 +64,11 @@ def _call(presentation: Presentation, timeline: Timeline, name: str) -> Callable
     kind, match = found
     request = Request(
         presentation=presentation,
+        selected=presentation,
         timeline=timeline,
         options=parse_options(presentation.options, ""),
         virtual_path=name,
         match=match,
+        read=MediaReader(),
     )
     return lambda: kind.answer(request)

@@ -7,6 +7,9 @@ from sidecar.formats.spec import Answer, Request
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation
 from sidecar.mux.plan import Inline, Plan
+from sidecar.service.reader import MediaReader
+from sidecar.storage.source import ReadRange
+from sidecar.timeline.clips import WHOLE, Clip
 from sidecar.timeline.segmenter import Timeline
 
 
@@ -16,6 +19,9 @@ def ask(
     *,
     read_ahead: int = 0,
     timeline: Timeline | None = None,
+    selected: Presentation | None = None,
+    clip: Clip = WHOLE,
+    read: ReadRange | None = None,
     **options: object,
 ) -> Answer:
     """The answer to ``virtual_path`` (percent-decoded); options by their field names."""
@@ -24,11 +30,14 @@ def ask(
     kind, match = found
     request = Request(
         presentation=presentation,
+        selected=selected or presentation,
         timeline=timeline or Timeline(presentation),
         options=Options(**options),  # type: ignore[arg-type]
         virtual_path=virtual_path,
         match=match,
+        read=read or MediaReader(),
         read_ahead=read_ahead,
+        clip=clip,
     )
     return kind.answer(request)
 
