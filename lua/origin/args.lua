@@ -21,20 +21,35 @@ local _M = {}
 -- The options that may stand in a query: sidecar.media.options.QUERY_OPTIONS
 -- (compared by tests/contract).
 _M.options = {
+    ["end"] = true,
+    filter = true,
+    fixed_gop = true,
+    hds_minimum_fragment_length = true,
     hls_client_manifest_version = true,
     hls_fmp4 = true,
     hls_minimum_fragment_length = true,
     hls_no_audio_only = true,
     hls_no_multiplex = true,
+    iss_client_manifest_version = true,
+    iss_minimum_fragment_length = true,
+    max_bitrate = true,
+    min_bitrate = true,
     mpd_min_buffer_time = true,
     mpd_minimum_fragment_length = true,
     mpd_segment_template = true,
+    mpd_sidecar_ttml = true,
+    start = true,
+    t = true,
+    variant_set = true,
+    vbegin = true,
+    vend = true,
 }
 
--- Options are few and short: what is longer is dropped as if unknown, so
--- that no client can fill the cache's keys.
+-- Options are few: more are dropped as if unknown, so that no client can fill
+-- the cache's keys. Filter expressions are the longest; the sidecar refuses
+-- those of more than 2048 characters, all of which may be percent-encoded.
 local MAX_PARAMETERS = 32
-local MAX_VALUE = 256
+local MAX_VALUE = 6400
 
 
 local function unescape(hex)

@@ -16,6 +16,7 @@ from sidecar.errors import MediaError, OriginError
 from sidecar.media.build import default_name, track_language, unique_names
 from sidecar.media.index import index_media
 from sidecar.media.languages import is_language
+from sidecar.media.option_table import FLAG_OPTIONS, OPTIONS
 from sidecar.media.options import option_name, parse_options
 from sidecar.media.server_manifest import (
     MAX_BITRATE,
@@ -32,8 +33,6 @@ from sidecar.units import rescale
 
 _TYPES = {"audio": Kind.AUDIO, "video": Kind.VIDEO, "text": Kind.TEXT}
 _FORMATS = ("hls_", "mpd_", "iss_", "hds_")
-# Playout options that may be given without a value.
-_FLAGS = ("hls_fmp4", "hls_no_audio_only", "hls_no_multiplex")
 _MODE = 0o666  # less the umask
 
 
@@ -134,11 +133,14 @@ def _long_option(parsed: _Arguments, argument: str, waiting: list[str]) -> None:
         check, meaning = _TRACK_OPTIONS[name]
         if not check(track[name]):
             raise click.ClickException(f"{flag} must be {meaning}")
-    elif name.startswith(_FORMATS):
-        if name in _FLAGS:
-            parsed.options[name] = text or "true"
-        else:
-            parsed.options[name] = text if equals else _value(waiting, flag)
+    elif name.startswith(_FORMATS) or (name in OPTIONS and OPTIONS[name].in_head):
+        if name in FLAG_OPTIONS:
+            text = text or "true"
+        elif not equals:
+            text = _value(waiting, flag)
+        if name in parsed.options and name in OPTIONS and OPTIONS[name].repeats:
+            text = f"{parsed.options[name]};{text}"
+        parsed.options[name] = text
     else:
         raise click.ClickException(f"there is no option {flag}")
 

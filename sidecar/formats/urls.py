@@ -24,6 +24,11 @@ def suffix(options: Options) -> str:
     return f"?{options.query}" if options.query else ""
 
 
+def playlist_suffix(options: Options) -> str:
+    """What the URLs of child playlists end with: ``suffix``, the clip, the kind of HLS."""
+    return f"?{options.playlist_query}" if options.playlist_query else ""
+
+
 def find_rendition(presentation: Presentation, decoded_stem: str) -> Rendition:
     """The rendition that ``<any basename>-<selector>`` names.
 

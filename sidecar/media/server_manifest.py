@@ -15,6 +15,7 @@ from lxml import etree
 
 from sidecar.errors import InvalidMedia
 from sidecar.media.languages import is_language
+from sidecar.media.option_table import OPTIONS
 from sidecar.media.options import HOUSEKEEPING, option_name
 from sidecar.media.track import Kind
 
@@ -96,10 +97,16 @@ class ServerManifest:
 
     @property
     def options(self) -> dict[str, str]:
-        """Playout options of the head, names with underscores; of repeated ones the last."""
-        return {
-            option_name(name): content for name, content in self.metas if name not in HOUSEKEEPING
-        }
+        """Playout options of the head, names with underscores; of repeated ones the last, but all
+        of those that may be repeated, separated by semicolons."""
+        options: dict[str, str] = {}
+        for given, content in self.metas:
+            name = option_name(given)
+            if name in options and name in OPTIONS and OPTIONS[name].repeats:
+                options[name] += f";{content}"
+            elif given not in HOUSEKEEPING:
+                options[name] = content
+        return options
 
 
 def is_track_name(text: str) -> bool:

@@ -9,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import BadRequest, InvalidMedia
-from sidecar.media.options import MAX_LENGTH, QUERY_OPTIONS, Options, option_name, parse_options
+from sidecar.media.option_table import MAX_LENGTH, QUERY_OPTIONS
+from sidecar.media.options import Options, option_name, parse_options
 
-FLAGS = ("hls_fmp4", "hls_no_audio_only", "hls_no_multiplex")
-SECONDS = ("hls_minimum_fragment_length", "mpd_minimum_fragment_length", "mpd_min_buffer_time")
+FLAGS = ("hls_fmp4", "hls_no_audio_only", "hls_no_multiplex", "mpd_sidecar_ttml", "fixed_gop")
+LENGTHS = (
+    "hds_minimum_fragment_length",
+    "hls_minimum_fragment_length",
+    "iss_minimum_fragment_length",
+    "mpd_minimum_fragment_length",
+)
+SECONDS = (*LENGTHS, "mpd_min_buffer_time")
+MOMENTS = ("vbegin", "vend", "t", "start", "end")
 
 
 def test_nothing_given_gives_the_defaults() -> None:
@@ -46,7 +54,17 @@ BAD = {
     **dict.fromkeys(FLAGS, ("2", "maybe", "truefalse", "\x00")),
     "hls_client_manifest_version": ("", "0", "14", "4.0", "-4", "four", "٤"),
     "mpd_segment_template": ("", "timeline", "number timeline"),
+    "iss_client_manifest_version": ("", "2", "21", "2.1", "٢٢"),
+    "max_bitrate": ("", "-1", "1.5", "1k", "9" * 13),
+    "min_bitrate": ("", "-1", "1e6", "٤"),
+    "filter": ("", "type", 'type=="video', "type==1)", "(" * 100, "1==1;2==2"),
+    "variant_set": ("", "type==", "1==1;;2==2", ";"),
 }  # fmt: skip
+BAD_MOMENTS = (
+    "", "-1", "1:2:3", "00:60:00", "00:00:60", "1e3", "nan", "٣", "9" * 13, "1.0000000001",
+    "2018-02-30T00:00:00Z", "2018-12-06", "2018-12-06T24:00:00Z", "0001-01-01T00:00:00Z",
+    "2018-12-06T12:55:00+99:00", "now",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name in BAD for text in BAD[name]])
@@ -57,6 +75,15 @@ def test_bad_values_name_their_option(name: str, text: str) -> None:
         parse_options({}, f"{name}={text}")
 
 
+@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize("text", BAD_MOMENTS)
+def test_bad_moments_name_their_parameter(name: str, text: str) -> None:
+    with pytest.raises(BadRequest, match=f"^parameter {name} must be ."):
+        parse_options({}, f"{name}={text}")
+    # Clips are the client's only: a manifest that begins in its midst is none of ours to know.
+    assert parse_options({name: text}, "").warnings
+
+
 @pytest.mark.parametrize("text", ["", "=", "=true", "=1", "=on", "=YES", "=%74rue"])
 @pytest.mark.parametrize("name", FLAGS)
 def test_flags_are_set(name: str, text: str) -> None:
@@ -64,20 +91,16 @@ def test_flags_are_set(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["false", "0", "off", "No"])
-@pytest.mark.parametrize("name", [name for name in FLAGS if name != "hls_fmp4"])
+@pytest.mark.parametrize("name", FLAGS)
 def test_flags_are_unset(name: str, text: str) -> None:
     assert getattr(parse_options({name: "true"}, f"{name}={text}"), name) is False
     assert getattr(parse_options({name: text}, ""), name) is False
 
 
-def test_transport_streams_are_not_promised() -> None:
-    with pytest.raises(BadRequest, match="hls_fmp4 must be true"):
-        parse_options({}, "hls_fmp4=0")
-    options = parse_options({"hls_fmp4": "no"}, "")
-    assert options.hls_fmp4 is True
-    assert options.warnings == (
-        "option hls_fmp4 of the server manifest has no effect when it is false",
-    )
+def test_the_kind_of_hls_is_unsaid_until_it_is_said() -> None:
+    assert parse_options({}, "").hls_fmp4 is None
+    assert parse_options({"hls_fmp4": "false"}, "").hls_fmp4 is False
+    assert parse_options({"hls_fmp4": "false"}, "hls_fmp4").hls_fmp4 is True
 
 
 def test_other_values() -> None:
