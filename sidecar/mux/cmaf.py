@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +14,9 @@ from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind, Samples, Track
 from sidecar.mux.plan import FileRanges, Inline, Part
 from sidecar.mux.ranges import byte_ranges
+from sidecar.mux.runs import MFHD, TRACK_ID, Run, column_slice, mdat_header, run_boxes
 
-# Every output file holds one track, whatever its number was in the source.
-TRACK_ID = 1
-
-# Sample flags (14496-12 8.8.3.1): sample_depends_on 2 = no other; 1 and sample_is_non_sync_sample.
-SYNC_SAMPLE = 0x02000000
-NON_SYNC_SAMPLE = 0x01010000
-
-_TFHD_DEFAULT_DURATION = 0x000008
-_TFHD_DEFAULT_SIZE = 0x000010
-_TFHD_DEFAULT_FLAGS = 0x000020
 _TFHD_DEFAULT_BASE_IS_MOOF = 0x020000
-_TRUN_DATA_OFFSET = 0x000001
-_TRUN_FIRST_SAMPLE_FLAGS = 0x000004
-_TRUN_DURATION = 0x000100
-_TRUN_SIZE = 0x000200
-_TRUN_FLAGS = 0x000400
-_TRUN_COMPOSITION_OFFSET = 0x000800
 
 _STYP = box(b"styp", b"msdh", bytes(4), b"msdhcmfscmff")
 _UNITY_MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
@@ -45,15 +29,7 @@ _UNDETERMINED = 0x55C4  # "und"
 _UINT32_MAX = 0xFFFFFFFF
 _U32 = struct.Struct(">I")
 _BOX = struct.Struct(">I4s")
-_LARGE_BOX = struct.Struct(">I4sQ")
-_MFHD = struct.Struct(">I4sII")
-_TFHD = struct.Struct(">I4sII")
 _TFDT = struct.Struct(">I4sIQ")
-_TRUN = struct.Struct(">I4sIIi")
-
-# The C function itself: np.all, any and sum take more time on the way in than on 100 samples.
-count_nonzero = np.count_nonzero
-_T = TypeVar("_T", bound=np.generic)
 
 
 def init_segment(rendition: Rendition) -> bytes:
@@ -90,12 +66,12 @@ def media_segment(track: Track, first: int, last: int, sequence_number: int) -> 
     """
     samples = track.samples
     decode_time = samples.decode_time[first : last + 1]
-    run = _Run(
+    run = Run(
         base_time=int(decode_time[0]),
         duration=decode_time[1:] - decode_time[:-1],
         size=samples.size[first:last],
         composition=_delayed(samples, first, last),
-        sync=_slice(samples.sync, first, last),
+        sync=column_slice(samples.sync, first, last),
     )
     return _fragment(track, first, last, run, sequence_number)
 
@@ -108,7 +84,7 @@ def key_frame_segment(
     For I-frame playlists (RFC 8216 4.3.3.6): decode and presentation time are the same, since the
     pictures that were decoded around it are not there.
     """
-    run = _Run(
+    run = Run(
         base_time=start + track.edit_media_time,
         duration=np.array([duration], dtype=np.int64),
         size=track.samples.size[sample : sample + 1],
@@ -116,20 +92,6 @@ def key_frame_segment(
         sync=None,
     )
     return _fragment(track, sample, sample + 1, run, sequence_number)
-
-
-class _Run(NamedTuple):
-    """Columns of the samples of one ``trun``; None: all 0 (composition), all sync (sync)."""
-
-    base_time: int
-    duration: NDArray[np.int64]
-    size: NDArray[np.uint32]
-    composition: NDArray[np.int32] | None
-    sync: NDArray[np.bool_] | None
-
-
-def _slice(column: NDArray[_T] | None, first: int, last: int) -> NDArray[_T] | None:
-    return None if column is None else column[first:last]
 
 
 def _media_time(track: Track) -> int:
@@ -143,85 +105,36 @@ def _delayed(samples: Samples, first: int, last: int) -> NDArray[np.int32] | Non
     Readers of negative ones disagree: libavformat (ffmpeg, mpv ...) presents a fragmented track
     late by the largest of them, that is, out of step with the sound.
     """
-    offsets = _slice(samples.composition_offset, first, last)
+    offsets = column_slice(samples.composition_offset, first, last)
     if offsets is None or not samples.composition_delay:
         return offsets
     return offsets + np.int32(samples.composition_delay)
 
 
 def _fragment(
-    track: Track, first: int, last: int, run: _Run, sequence_number: int
+    track: Track, first: int, last: int, run: Run, sequence_number: int
 ) -> tuple[Part, ...]:
     offset, length = byte_ranges(track.samples, first, last)
     payload = int(np.add.reduce(length))
-    if payload + 8 <= _UINT32_MAX:
-        mdat = _BOX.pack(payload + 8, b"mdat")
-    else:
-        mdat = _LARGE_BOX.pack(1, b"mdat", payload + 16)
+    mdat = mdat_header(payload)
     head = Inline(b"".join((_STYP, _moof(run, sequence_number, len(mdat)), mdat)))
     return (head, FileRanges(track.source, offset, length)) if payload else (head,)
 
 
-def _moof(run: _Run, sequence_number: int, mdat_header: int) -> bytes:
+def _moof(run: Run, sequence_number: int, mdat_head: int) -> bytes:
     """``moof`` of one ``traf`` with one ``trun``; only what varies stands in its rows."""
-    count = len(run.size)
-    tfhd_flags = _TFHD_DEFAULT_BASE_IS_MOOF | _TFHD_DEFAULT_FLAGS
-    trun_flags = _TRUN_DATA_OFFSET
-    defaults = []
-    columns: list[NDArray[Any]] = []
-
-    duration = int(run.duration[0])
-    if count_nonzero(run.duration == duration) == count:
-        tfhd_flags |= _TFHD_DEFAULT_DURATION
-        defaults.append(duration)
-    else:
-        trun_flags |= _TRUN_DURATION
-        columns.append(run.duration)
-    size = int(run.size[0])
-    # Almost no coded size is constant: the last sample tells that for the price of one look.
-    if size == run.size[-1] and count_nonzero(run.size == size) == count:
-        tfhd_flags |= _TFHD_DEFAULT_SIZE
-        defaults.append(size)
-    else:
-        trun_flags |= _TRUN_SIZE
-        columns.append(run.size)
-
-    sync = count if run.sync is None else count_nonzero(run.sync)
-    first_flags = b""
-    if sync == count:
-        defaults.append(SYNC_SAMPLE)
-    else:
-        defaults.append(NON_SYNC_SAMPLE)
-        assert run.sync is not None
-        if sync == 1 and run.sync[0]:
-            trun_flags |= _TRUN_FIRST_SAMPLE_FLAGS
-            first_flags = _U32.pack(SYNC_SAMPLE)
-        elif sync:
-            trun_flags |= _TRUN_FLAGS
-            columns.append(np.where(run.sync, SYNC_SAMPLE, NON_SYNC_SAMPLE))
-    if run.composition is not None and count_nonzero(run.composition):
-        trun_flags |= _TRUN_COMPOSITION_OFFSET
-        columns.append(run.composition.view(np.uint32))
-
-    rows = np.empty((count, len(columns)), dtype=">u4")
-    for index, column in enumerate(columns):
-        rows[:, index] = column
-    tfhd_size = 16 + 4 * len(defaults)
-    trun_size = 20 + len(first_flags) + rows.nbytes
-    traf_size = 8 + tfhd_size + _TFDT.size + trun_size
-    moof_size = 8 + _MFHD.size + traf_size
+    # Version 1: composition offsets are signed.
+    tfhd, trun = run_boxes(run, version=1, tfhd_flags=_TFHD_DEFAULT_BASE_IS_MOOF)
+    traf_size = 8 + len(tfhd) + _TFDT.size + trun.size
+    moof_size = 8 + MFHD.size + traf_size
     return b"".join(
         (
             _BOX.pack(moof_size, b"moof"),
-            _MFHD.pack(16, b"mfhd", 0, sequence_number & _UINT32_MAX),
+            MFHD.pack(16, b"mfhd", 0, sequence_number & _UINT32_MAX),
             _BOX.pack(traf_size, b"traf"),
-            _TFHD.pack(tfhd_size, b"tfhd", tfhd_flags, TRACK_ID),
-            *map(_U32.pack, defaults),
+            tfhd,
             _TFDT.pack(20, b"tfdt", 1 << 24, run.base_time),
-            # Version 1: composition offsets are signed.
-            _TRUN.pack(trun_size, b"trun", 1 << 24 | trun_flags, count, moof_size + mdat_header),
-            first_flags,
-            rows.tobytes(),
+            trun.box(moof_size + mdat_head),
         )
     )
 

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from sidecar.media.track import Samples, Track
 from sidecar.mux.cmaf import (
-    NON_SYNC_SAMPLE,
-    SYNC_SAMPLE,
     display_size,
     init_segment,
     key_frame_segment,
     media_segment,
 )
 from sidecar.mux.plan import FileRanges, Inline, Part
+from sidecar.mux.runs import NON_SYNC_SAMPLE, SYNC_SAMPLE
 from tests.support.isobmff import boxes, find
 from tests.support.tracks import (
     audio_track,
