@@ -52,6 +52,8 @@ class RequestKind:
     """One row. ``pattern`` must match the whole virtual path (already percent-decoded).
 
     ``reads_media``: ``answer`` calls ``Request.read`` or works long enough to be run in a thread.
+    ``lists``: the answer depends on what the query selects; media segments do not, so for them
+    ``Request.selected`` is everything and ``Request.clip`` the whole.
     """
 
     name: str
@@ -59,3 +61,4 @@ class RequestKind:
     pattern: re.Pattern[str]
     answer: Callable[[Request], Answer]
     reads_media: bool = False
+    lists: bool = True

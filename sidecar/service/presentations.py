@@ -14,6 +14,7 @@ from sidecar.errors import InvalidMedia, MediaError
 from sidecar.media.build import presentation_from_manifest, presentation_from_media
 from sidecar.media.options import Options, parse_options
 from sidecar.media.presentation import Presentation
+from sidecar.media.select import select
 from sidecar.media.server_manifest import ServerManifest, read_server_manifest
 from sidecar.media.track import MediaFile
 from sidecar.service.content import Content, resolve, resolve_source
@@ -21,6 +22,7 @@ from sidecar.service.convert import SourceTable
 from sidecar.service.index_cache import IndexCache, is_current
 from sidecar.storage.local import open_local
 from sidecar.storage.source import SourceIdentity
+from sidecar.timeline.clips import Clip, clip_of
 from sidecar.timeline.segmenter import Timeline
 
 # A server manifest of 10 000 tracks fits; anything larger is not one.
@@ -45,6 +47,7 @@ class LoadedPresentation:
     files: tuple[MediaFile, ...]
     lookups: tuple[tuple[str, SourceIdentity], ...]
     _options: dict[str, Options] = field(default_factory=dict)
+    _selections: dict[str, tuple[Presentation, Clip]] = field(default_factory=dict)
 
     def options(self, query: str) -> Options:
         """Playout options of ``query`` over those of the manifest; raises ``BadRequest``."""
@@ -55,6 +58,21 @@ class LoadedPresentation:
                 self._options.clear()
             self._options[query] = options
         return options
+
+    def selection(self, query: str) -> tuple[Presentation, Clip]:
+        """The tracks and the part of the presentation that ``query`` selects.
+
+        Raises ``BadRequest``, or ``NotFound`` when it selects nothing.
+        """
+        found = self._selections.get(query)
+        if found is None:
+            options = self.options(query)
+            selected = select(self.presentation, options)
+            found = (selected, clip_of(selected, options))
+            if len(self._selections) >= _MAX_QUERIES:
+                self._selections.clear()
+            self._selections[query] = found
+        return found
 
     @property
     def is_current(self) -> bool:

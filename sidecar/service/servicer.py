@@ -15,6 +15,7 @@ from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.convert import refusal, write_plan
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
+from sidecar.timeline.clips import WHOLE
 
 # More plans than this make a reply that is slower to move than to make anew.
 MAX_READ_AHEAD = 64
@@ -83,9 +84,13 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         request: origin_pb2.PlanRequest,
         loaded: LoadedPresentation,
     ) -> Answer:
+        selected, clip = loaded.presentation, WHOLE
+        if kind.lists:
+            selected, clip = loaded.selection(request.args)
         asked = Request(
             presentation=loaded.presentation,
-            selected=loaded.presentation,
+            selected=selected,
+            clip=clip,
             timeline=loaded.timeline,
             options=loaded.options(request.args),
             virtual_path=request.virtual_path,

@@ -7,7 +7,17 @@ from fractions import Fraction
 
 import numpy as np
 
+from sidecar.errors import BadRequest
+from sidecar.media.moments import Moment
+from sidecar.media.options import Options
+from sidecar.media.presentation import Presentation
 from sidecar.timeline.segments import SegmentList
+from sidecar.units import decimal
+
+# Media whose first time is later than a year of seconds was recorded with times since 1970.
+_DATED = 365 * 86400
+# Samples among which the first one to be presented is: no codec reorders more pictures.
+_REORDERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,36 @@ class Clip:
 
 
 WHOLE = Clip()
+
+
+def clip_of(presentation: Presentation, options: Options) -> Clip:
+    """The clip of ``presentation`` that ``options`` ask for; ``WHOLE`` when they ask for none.
+
+    Dates are seconds since 1970 on the timeline of the media. Everything else counts from the
+    begin of the presentation: from 0, or from the first time of media that was recorded with
+    times since 1970. Raises ``BadRequest`` for a clip in which nothing is presented.
+    """
+    if options.clip_begin is None and options.clip_end is None:
+        return WHOLE
+    first, last = _first(presentation), presentation.duration
+    origin = first if first > _DATED else Fraction(0)
+
+    def seconds(moment: Moment) -> Fraction:
+        return moment.seconds if moment.dated else moment.seconds + origin
+
+    begin = end = None
+    if options.clip_begin is not None:
+        begin = seconds(options.clip_begin)
+        if begin >= last:
+            raise BadRequest(
+                f"the clip begins at {options.clip_begin}, but the presentation "
+                f"ends at {decimal(last - origin, 3)} s"
+            )
+    if options.clip_end is not None:
+        end = seconds(options.clip_end)
+        if end <= first:
+            raise BadRequest(f"the clip ends at {options.clip_end}, before anything is presented")
+    return Clip(begin, end)
 
 
 def clipped(segments: SegmentList, clip: Clip) -> range:
@@ -41,3 +81,13 @@ def clipped(segments: SegmentList, clip: Clip) -> range:
         whole = -(-ticks.numerator // ticks.denominator)
         last = min(last, int(np.searchsorted(start[:-1], whole, side="left")))
     return range(first, max(first, last))
+
+
+def _first(presentation: Presentation) -> Fraction:
+    """Presentation time of the first sample of any track, seconds, at least 0."""
+    times = [
+        Fraction(max(0, int(one.track.presentation_time()[:_REORDERED].min())), one.track.timescale)
+        for one in presentation.renditions
+        if len(one.track.samples)
+    ]
+    return min(times, default=Fraction(0))
