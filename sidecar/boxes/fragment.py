@@ -14,6 +14,7 @@ import numpy as np
 
 from sidecar.boxes.header import read_header
 from sidecar.boxes.movie import SampleDefaults
+from sidecar.boxes.piff import TFXD
 from sidecar.errors import InvalidMedia
 
 # trun flags (8.8.8.1)
@@ -34,7 +35,6 @@ _DEFAULT_SAMPLE_FLAGS = 0x000020
 _DURATION_IS_EMPTY = 0x010000
 _DEFAULT_BASE_IS_MOOF = 0x020000
 
-_TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
 _HEADER = struct.Struct(">I4s")
 _WORD = struct.Struct(">I")
 _TWO_WORDS = struct.Struct(">II")
@@ -162,7 +162,7 @@ def _read_traf(
             tfhd = (body, limit)
         elif box_type == b"tfdt":
             time = _read_time(data, body, limit, _LONG, "traf/tfdt", evidence)
-        elif box_type == b"uuid" and data[body : body + 16] == _TFXD:
+        elif box_type == b"uuid" and data[body : body + 16] == TFXD:
             # Signed, although it is specified otherwise: encoders write the time of audio
             # priming so.
             tfxd_time = _read_time(data, body + 16, limit, _SIGNED, "traf/uuid", evidence)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.errors import InvalidMedia
+from sidecar.media.track import StoredFragments
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -24,6 +25,7 @@ class Columns:
     offset: NDArray[np.int64]
     sync: NDArray[np.bool_] | None
     fragment_start: NDArray[np.int64] | None
+    stored: StoredFragments | None = None
 
     def __len__(self) -> int:
         return int(self.size.shape[0])

@@ -16,7 +16,7 @@ from sidecar.boxes.leaf import Leaf
 from sidecar.boxes.movie import Edit, read_elst
 from sidecar.errors import InvalidMedia, UnsupportedMedia
 from sidecar.media.columns import Columns
-from sidecar.media.track import Kind, Samples
+from sidecar.media.track import Kind, Samples, StoredFragments
 from sidecar.units import rescale
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -166,8 +166,16 @@ def present(
         offset=_own(columns.offset, first, last),
         sync=sync,
         fragment_start=fragment_start,
+        stored=_stored(columns, first, last, move),
     )
     return samples, max(0, -start)
+
+
+def _stored(columns: Columns, first: int, last: int, move: int) -> StoredFragments | None:
+    """The stored fragments, unless something in one of them is not presented."""
+    if columns.stored is None or first > 0 or last < len(columns):
+        return None
+    return replace(columns.stored, moved=move)
 
 
 def _own(column: NDArray[Scalar], first: int, last: int) -> NDArray[Scalar]:

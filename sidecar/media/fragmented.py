@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from sidecar.boxes.fragment import (
 )
 from sidecar.errors import InvalidMedia
 from sidecar.media.columns import Columns
+from sidecar.media.track import StoredFragments
 
 # sample_flags (ISO/IEC 14496-12 8.8.3.1). Some encoders set only one of the two for a sample that
 # cannot be decoded alone, so either makes it no sync sample.
@@ -78,6 +79,41 @@ def fragment_columns(runs: Sequence[Run], start_time: int) -> Columns:
         offset=offset,
         sync=sync,
         fragment_start=first[:-1][filled][begins],
+    )
+
+
+def stored_fragments(
+    runs: Sequence[Run],
+    columns: Columns,
+    alone: Container[int],
+    moof_end: Mapping[int, int],
+    mdat_end: Mapping[int, int],
+) -> StoredFragments | None:
+    """Where the fragments of a track lie, or None unless each can be handed out as it is stored.
+
+    ``runs``, ``columns``: as of ``fragment_columns``. ``alone``: offsets of the moofs that hold one
+    track; ``moof_end``, ``mdat_end``: by offset of a moof, where it ends and where the mdat right
+    behind it ends, if one is there. A fragment must state its time and hold all its samples.
+    """
+    assert columns.fragment_start is not None
+    begins: dict[int, Run] = {}
+    for run in runs:
+        at, end = run.moof_offset, mdat_end.get(run.moof_offset)
+        if at not in alone or end is None or not run.sample_count:
+            return None
+        if not moof_end[at] <= run.data_offset <= run.data_offset + run.data_length <= end:
+            return None
+        begins.setdefault(at, run)
+    if any(run.base_media_decode_time is None for run in begins.values()):
+        return None
+    offset = np.fromiter(begins, np.int64, len(begins))
+    moof = np.array([moof_end[at] for at in begins], np.int64)
+    mdat = np.array([mdat_end[at] for at in begins], np.int64)
+    time = columns.decode_time[np.append(columns.fragment_start, len(columns))]
+    if len(columns.fragment_start) != len(begins) or (np.diff(time) <= 0).any():
+        return None
+    return StoredFragments(
+        offset=offset, moof_length=moof - offset, length=mdat - offset, time=time
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -24,7 +24,7 @@ from sidecar.codecs.facts import AudioFacts, Facts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
 from sidecar.media.columns import Columns, check_inside, concatenate
 from sidecar.media.edits import Window, begin_with_picture, edit_window, present, video_lead
-from sidecar.media.fragmented import fragment_columns
+from sidecar.media.fragmented import fragment_columns, stored_fragments
 from sidecar.media.layout import Layout, read_layout
 from sidecar.media.progressive import moov_columns
 from sidecar.media.track import Kind, MediaFile, Track
@@ -184,7 +184,9 @@ def _all_columns(
         check_inside(tables, file_size, where)
         columns.append(tables)
     by_track: dict[int, list[Run]] = {track.track_id: [] for track in playable}
+    tracks_of: dict[int, set[int]] = {}
     for run in _complete_runs(layout, movie, file_size, skipped):
+        tracks_of.setdefault(run.moof_offset, set()).add(run.track_ID)
         own = by_track.get(run.track_ID)
         if own is not None:
             # Before a run is expanded: with one size for all, nothing else bounds its length.
@@ -194,6 +196,8 @@ def _all_columns(
                 raise InvalidMedia("the samples have no size", box_path=box_path, offset=at)
             budget.spend(run.sample_count, common, run.where)
             own.append(run)
+    alone = frozenset(at for at, tracks in tracks_of.items() if len(tracks) == 1)
+    moof_end = {moof.offset: moof.end for moof in layout.moofs}
     for position, track in enumerate(playable):
         own = by_track[track.track_id]
         if own:
@@ -201,7 +205,11 @@ def _all_columns(
             where = own[0].where
             fragments = fragment_columns(own, int(before.decode_time[-1]))
             check_inside(fragments, file_size, where)
-            columns[position] = concatenate(before, fragments, where) if len(before) else fragments
+            if len(before):
+                columns[position] = concatenate(before, fragments, where)
+            else:
+                stored = stored_fragments(own, fragments, alone, moof_end, layout.mdat_end)
+                columns[position] = replace(fragments, stored=stored)
     return columns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.boxes.header import BoxHeader, read_header
@@ -27,15 +28,22 @@ class Moof:
     body: int
     offset: int
 
+    @property
+    def end(self) -> int:
+        """Where what follows it begins in the file."""
+        return self.offset + len(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """``moov``: the first one. ``moofs``: in order. ``cut_at``: byte offset of the first top-level
-    box that is not all there (or is no box), None when the file is whole; ``cut_type``: its type.
+    """``moov``: the first one. ``moofs``: in order. ``mdat_end``: by the offset of a moof, the end
+    of the mdat that stands right behind it. ``cut_at``: byte offset of the first top-level box that
+    is not all there (or is no box), None when the file is whole; ``cut_type``: its type.
     """
 
     moov: Leaf
     moofs: tuple[Moof, ...]
+    mdat_end: Mapping[int, int]
     cut_at: int | None
     cut_type: bytes
 
@@ -51,6 +59,7 @@ def read_layout(source: Source) -> Layout:
     size = source.identity.size
     moov: Leaf | None = None
     moofs: list[Moof] = []
+    mdat_end: dict[int, int] = {}
     moof_bytes = 0
     cut: InvalidMedia | None = None
     cut_type = b""
@@ -82,6 +91,8 @@ def read_layout(source: Source) -> Layout:
                 raise UnsupportedMedia("the moofs are too large", box_path="moof", offset=position)
             data = _whole(source, window, header, window_at, MAX_MOOF)
             moofs.append(Moof(memoryview(data), header.body - header.start, position))
+        elif header.type == b"mdat" and moofs and moofs[-1].end == position:
+            mdat_end[moofs[-1].offset] = position + length
         position += length
     else:
         raise UnsupportedMedia(f"there are more than {MAX_BOXES} boxes", offset=position)
@@ -89,7 +100,7 @@ def read_layout(source: Source) -> Layout:
         if cut is not None:
             raise cut
         raise InvalidMedia("the file has no moov")
-    return Layout(moov, tuple(moofs), None if cut is None else position, cut_type)
+    return Layout(moov, tuple(moofs), mdat_end, None if cut is None else position, cut_type)
 
 
 def _whole(source: Source, window: bytes, header: BoxHeader, window_at: int, limit: int) -> bytes:

@@ -22,6 +22,32 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StoredFragments:
+    """The source's fragments of a track, each a moof of this track alone with its mdat behind it.
+
+    Rows are those of ``Samples.fragment_start``, times are ticks of the track's timescale.
+
+    - ``offset``: int64[m], byte offset of the moof; ``moof_length``, ``length``: int64[m], bytes of
+      the moof alone and of both boxes.
+    - ``time``: int64[m+1], decode times as the file states them, ascending, maybe negative;
+      the last value is the end of the last fragment.
+    - ``moved``: what was added to the file's composition times to get presentation times.
+    """
+
+    offset: NDArray[np.int64]
+    moof_length: NDArray[np.int64]
+    length: NDArray[np.int64]
+    time: NDArray[np.int64]
+    moved: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the columns hold, bytes."""
+        columns = (self.offset, self.moof_length, self.length, self.time)
+        return sum(column.nbytes for column in columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Samples:
     """The samples of a track in decode order, as columns of equal length n (except decode_time).
 
@@ -38,6 +64,8 @@ class Samples:
     - ``fragment_start``: int64[m], index of the first sample of each fragment of the source (the
       samples of a ``moov`` of a fragmented file count as one fragment), or None for a progressive
       file.
+    - ``stored``: these fragments as they lie in the file, or None unless every one of them holds
+      this track alone and all of it is presented.
     """
 
     decode_time: NDArray[np.int64]
@@ -46,6 +74,7 @@ class Samples:
     offset: NDArray[np.int64]
     sync: NDArray[np.bool_] | None
     fragment_start: NDArray[np.int64] | None
+    stored: StoredFragments | None = None
     composition_delay: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +90,8 @@ class Samples:
         """Memory that the columns hold, bytes."""
         columns = (self.decode_time, self.composition_offset, self.size, self.offset, self.sync,
                    self.fragment_start)  # fmt: skip
-        return sum(column.nbytes for column in columns if column is not None)
+        stored = 0 if self.stored is None else self.stored.nbytes
+        return stored + sum(column.nbytes for column in columns if column is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -1,0 +1,17 @@
+"""PIFF: the ``uuid`` boxes of Smooth Streaming fragments ([MS-SSTR] 2.2.4.4)."""
+
+from __future__ import annotations
+
+import struct
+
+from sidecar.boxes.write import box
+
+TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
+
+_TIMES = struct.Struct(">IQQ")
+_LONG = 1 << 24  # version 1: times of 64 bits
+
+
+def tfxd(absolute_time: int, duration: int) -> bytes:
+    """TfxdBox: when the fragment begins and how long it lasts, ticks of the stream's TimeScale."""
+    return box(b"uuid", TFXD, _TIMES.pack(_LONG, absolute_time, duration))
