@@ -7,11 +7,10 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.boxes.write import box, full_box
-from sidecar.codecs.facts import VideoFacts
-from sidecar.codecs.portable import portable_entry
+from sidecar.boxes.write import box
 from sidecar.media.presentation import Rendition
-from sidecar.media.track import Kind, Samples, Track
+from sidecar.media.track import Samples, Track
+from sidecar.mux.movie import NO_SAMPLES, movie_header, track_box, track_extends
 from sidecar.mux.plan import FileRanges, Inline, Part
 from sidecar.mux.ranges import byte_ranges
 from sidecar.mux.runs import MFHD, TRACK_ID, Run, column_slice, mdat_header, run_boxes
@@ -19,15 +18,7 @@ from sidecar.mux.runs import MFHD, TRACK_ID, Run, column_slice, mdat_header, run
 _TFHD_DEFAULT_BASE_IS_MOOF = 0x020000
 
 _STYP = box(b"styp", b"msdh", bytes(4), b"msdhcmfscmff")
-_UNITY_MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-_HANDLERS = {
-    Kind.VIDEO: (b"vide", full_box(b"vmhd", 0, 1, bytes(8))),
-    Kind.AUDIO: (b"soun", full_box(b"smhd", 0, 0, bytes(4))),
-    Kind.TEXT: (b"text", full_box(b"nmhd", 0, 0)),
-}
-_UNDETERMINED = 0x55C4  # "und"
 _UINT32_MAX = 0xFFFFFFFF
-_U32 = struct.Struct(">I")
 _BOX = struct.Struct(">I4s")
 _TFDT = struct.Struct(">I4sIQ")
 
@@ -40,20 +31,16 @@ def init_segment(rendition: Rendition) -> bytes:
     are decode times before that edit.
     """
     track = rendition.track
-    brands = b"iso6cmfc" if _media_time(track) else b"iso6cmfccmf2"
-    mvhd = full_box(
-        b"mvhd",
-        0,
-        0,
-        struct.pack(">IIIIIH", 0, 0, track.timescale, 0, 0x10000, 0x0100),
-        bytes(10),
-        _UNITY_MATRIX,
-        bytes(24),
-        struct.pack(">I", TRACK_ID + 1),
-    )
-    trex = full_box(b"trex", 0, 0, struct.pack(">5I", TRACK_ID, 1, 0, 0, 0))
+    media_time = edit_media_time(track)
+    brands = b"iso6cmfc" if media_time else b"iso6cmfccmf2"
+    # Duration 0 in a file whose movie fragments follow: to the end (14496-12 8.6.6.1).
+    edits = [(0, media_time)] if media_time else []
+    trak = track_box(rendition, track_id=TRACK_ID, tables=NO_SAMPLES, edits=edits)
     return box(b"ftyp", b"iso6", bytes(4), brands) + box(
-        b"moov", mvhd, _trak(rendition), box(b"mvex", trex)
+        b"moov",
+        movie_header(track.timescale, 0, TRACK_ID + 1),
+        *trak,
+        box(b"mvex", track_extends(TRACK_ID)),
     )
 
 
@@ -94,7 +81,7 @@ def key_frame_segment(
     return _fragment(track, sample, sample + 1, run, sequence_number)
 
 
-def _media_time(track: Track) -> int:
+def edit_media_time(track: Track) -> int:
     """Of the edit list in the init segment, ticks; 0 = none."""
     return track.edit_media_time + track.samples.composition_delay
 
@@ -137,71 +124,3 @@ def _moof(run: Run, sequence_number: int, mdat_head: int) -> bytes:
             trun.box(moof_size + mdat_head),
         )
     )
-
-
-def _trak(rendition: Rendition) -> bytes:
-    track = rendition.track
-    width, height, volume = 0, 0, 0
-    if isinstance(track.facts, VideoFacts):
-        width, height = display_size(track.facts)
-    elif track.kind is Kind.AUDIO:
-        volume = 0x0100
-    tkhd = full_box(
-        b"tkhd",
-        0,
-        0x000007,  # enabled, in movie, in preview
-        struct.pack(">5I", 0, 0, TRACK_ID, 0, 0),
-        bytes(8),
-        struct.pack(">4H", 0, 0, volume, 0),
-        _UNITY_MATRIX,
-        struct.pack(">II", min(width, 0xFFFF) << 16, min(height, 0xFFFF) << 16),
-    )
-    edits = b""
-    media_time = _media_time(track)
-    if media_time:
-        # Duration 0 in a file whose movie fragments follow: to the end (14496-12 8.6.6.1).
-        elst = full_box(b"elst", 1, 0, struct.pack(">IQqI", 1, 0, media_time, 0x10000))
-        edits = box(b"edts", elst)
-    return box(b"trak", tkhd, edits, _mdia(rendition))
-
-
-def _mdia(rendition: Rendition) -> bytes:
-    track = rendition.track
-    language = rendition.language or "und"
-    packed = _packed_language(language)
-    mdhd = full_box(b"mdhd", 0, 0, struct.pack(">IIIIHH", 0, 0, track.timescale, 0, packed, 0))
-    # A tag that three letters cannot hold goes into the box made for it (14496-12 8.4.6).
-    elng = b""
-    if packed == _UNDETERMINED and language != "und":
-        elng = full_box(b"elng", 0, 0, language.encode("ascii", "replace") + b"\0")
-    handler, media_header = _HANDLERS[track.kind]
-    if rendition.track.facts.sample_entry == "stpp":
-        handler, media_header = b"subt", full_box(b"sthd", 0, 0)
-    name = track.handler_name.replace("\0", "").encode("utf-8", "replace") + b"\0"
-    hdlr = full_box(b"hdlr", 0, 0, bytes(4), handler, bytes(12), name)
-    url = full_box(b"url ", 0, 1)
-    dinf = box(b"dinf", full_box(b"dref", 0, 0, _U32.pack(1), url))
-    stbl = box(
-        b"stbl",
-        full_box(b"stsd", 0, 0, _U32.pack(1), portable_entry(track.sample_entry_box)),
-        full_box(b"stts", 0, 0, bytes(4)),
-        full_box(b"stsc", 0, 0, bytes(4)),
-        full_box(b"stsz", 0, 0, bytes(8)),
-        full_box(b"stco", 0, 0, bytes(4)),
-    )
-    return box(b"mdia", mdhd, hdlr, elng, box(b"minf", media_header, dinf, stbl))
-
-
-def display_size(facts: VideoFacts) -> tuple[int, int]:
-    """(width, height) in square pixels: the height stays, the width follows the pixel aspect."""
-    horizontal, vertical = facts.pixel_aspect
-    width = (2 * facts.width * horizontal + vertical) // (2 * vertical)
-    return width, facts.height
-
-
-def _packed_language(language: str) -> int:
-    """Three letters in 15 bits (14496-12 8.4.2.3); ``und`` for anything else."""
-    if len(language) == 3 and language.isascii() and language.islower():
-        first, second, third = (ord(letter) - 0x60 for letter in language)
-        return first << 10 | second << 5 | third
-    return _UNDETERMINED

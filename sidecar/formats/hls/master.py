@@ -10,7 +10,7 @@ from sidecar.media.languages import bcp47
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
-from sidecar.mux.cmaf import display_size
+from sidecar.mux.movie import display_size
 from sidecar.mux.rates import BitRates, bit_rates, frame_rate, key_frame_rates
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 from sidecar.units import decimal

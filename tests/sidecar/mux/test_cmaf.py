@@ -11,12 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.media.track import Samples, Track
-from sidecar.mux.cmaf import (
-    display_size,
-    init_segment,
-    key_frame_segment,
-    media_segment,
-)
+from sidecar.mux.cmaf import init_segment, key_frame_segment, media_segment
+from sidecar.mux.movie import display_size
 from sidecar.mux.plan import FileRanges, Inline, Part
 from sidecar.mux.runs import NON_SYNC_SAMPLE, SYNC_SAMPLE
 from tests.support.isobmff import boxes, find
