@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from sidecar.codecs.facts import AudioFacts, TextFacts, VideoFacts
 from sidecar.media.track import Kind, Track
 from sidecar.storage.source import SourceIdentity
+
+# Ordinary renditions differ in their picture rates by a factor of two, or of 2.5 (50, 25, 20).
+_TRICK_PLAY_INTERVALS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -76,7 +80,16 @@ class Presentation:
     warnings: tuple[str, ...] = ()
 
     def of_kind(self, kind: Kind) -> tuple[Rendition, ...]:
-        return tuple(rendition for rendition in self.renditions if rendition.kind is kind)
+        """Renditions of ``kind``, in their order; of video those for ordinary playback."""
+        found = tuple(rendition for rendition in self.renditions if rendition.kind is kind)
+        return found if kind is not Kind.VIDEO else tuple(_split(found)[0])
+
+    @property
+    def trick_play(self) -> tuple[Rendition, ...]:
+        """Video for fast forward and rewind: sync samples only, at a fraction of the picture rate
+        of the other video renditions. They are no part of any ladder."""
+        video = [rendition for rendition in self.renditions if rendition.kind is Kind.VIDEO]
+        return tuple(_split(video)[1])
 
     def find(self, selector: str) -> Rendition | None:
         """The rendition ``name=bitrate``, or None."""
@@ -89,3 +102,24 @@ class Presentation:
     def duration(self) -> Fraction:
         """Seconds, of the longest rendition."""
         return max((rendition.track.duration for rendition in self.renditions), default=Fraction(0))
+
+
+def _split(video: Sequence[Rendition]) -> tuple[list[Rendition], list[Rendition]]:
+    """(ordinary, trick play)"""
+    intervals = [_interval(one) for one in video]
+    slow = _TRICK_PLAY_INTERVALS * min(filter(None, intervals), default=Fraction(0))
+    ordinary: list[Rendition] = []
+    trick_play: list[Rendition] = []
+    for one, interval in zip(video, intervals, strict=True):
+        sync = one.track.samples.sync
+        is_trick_play = 0 < slow <= interval and (sync is None or bool(sync.all()))
+        (trick_play if is_trick_play else ordinary).append(one)
+    return ordinary, trick_play
+
+
+def _interval(rendition: Rendition) -> Fraction:
+    """Seconds from picture to picture, on average; 0 without pictures."""
+    track = rendition.track
+    count = len(track.samples)
+    ticks = int(track.samples.decode_time[-1] - track.samples.decode_time[0])
+    return Fraction(ticks, track.timescale * count) if count else Fraction(0)

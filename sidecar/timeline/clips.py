@@ -14,8 +14,8 @@ from sidecar.media.presentation import Presentation
 from sidecar.timeline.segments import SegmentList
 from sidecar.units import decimal
 
-# Media whose first time is later than a year of seconds was recorded with times since 1970.
-_DATED = 365 * 86400
+# Media whose first time (seconds) is later than this was recorded with times since 1970.
+DATED = 365 * 86400
 # Samples among which the first one to be presented is: no codec reorders more pictures.
 _REORDERED = 64
 
@@ -45,7 +45,7 @@ def clip_of(presentation: Presentation, options: Options) -> Clip:
     if options.clip_begin is None and options.clip_end is None:
         return WHOLE
     first, last = _first(presentation), presentation.duration
-    origin = first if first > _DATED else Fraction(0)
+    origin = first if first > DATED else Fraction(0)
 
     def seconds(moment: Moment) -> Fraction:
         return moment.seconds if moment.dated else moment.seconds + origin

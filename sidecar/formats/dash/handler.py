@@ -7,8 +7,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound, NotFound
-from sidecar.formats.dash.mpd import CONTENT_TYPE, mpd
+from sidecar.formats.dash.mpd import CONTENT_TYPE, KEY_FRAMES, mpd
 from sidecar.formats.fragments import init_answer, numbered, segment_answer
+from sidecar.formats.key_frames import key_frame_answer, key_frames_of
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.formats.urls import find_rendition
 from sidecar.media.options import Options
@@ -35,22 +36,16 @@ def policy(presentation: Presentation, options: Options) -> SegmentPolicy:
 def answer_mpd(request: Request) -> Answer:
     """``X.ism/.mpd``"""
     _require_playout(request)
-    if not request.presentation.renditions:
+    if not request.selected.renditions:
         raise NotFound("the presentation has no tracks")
-    plan = Plan(
-        parts=(
-            Inline(
-                mpd(
-                    request.presentation,
-                    request.timeline,
-                    policy(request.presentation, request.options),
-                    request.options,
-                )
-            ),
-        ),
-        content_type=CONTENT_TYPE,
-        cache_class=CacheClass.MANIFEST,
+    text = mpd(
+        request.selected,
+        request.timeline,
+        policy(request.presentation, request.options),
+        request.options,
+        request.clip,
     )
+    plan = Plan(parts=(Inline(text),), content_type=CONTENT_TYPE, cache_class=CacheClass.MANIFEST)
     return Answer(plan=plan)
 
 
@@ -85,6 +80,32 @@ def answer_numbered_segment(request: Request) -> Answer:
     )
 
 
+def answer_timed_key_frame(request: Request) -> Answer:
+    """``X.ism/dash/keyframes/B-video=1000-48000.dash``: the sync sample presented at that tick."""
+    rendition = _rendition(request)
+    key_frames = key_frames_of(request, rendition)
+    return key_frame_answer(
+        request,
+        rendition,
+        key_frames,
+        _starting(key_frames, int(request.match["time"])),
+        ending=lambda index: f"-{int(key_frames.start[index])}.dash",
+    )
+
+
+def answer_numbered_key_frame(request: Request) -> Answer:
+    """``X.ism/dash/keyframes/B-video=1000-7.m4s``"""
+    rendition = _rendition(request)
+    key_frames = key_frames_of(request, rendition)
+    return key_frame_answer(
+        request,
+        rendition,
+        key_frames,
+        numbered(key_frames, int(request.match["number"])),
+        ending=lambda index: f"-{index + 1}.m4s",
+    )
+
+
 def _starting(segments: SegmentList, time: int) -> int:
     index = segments.at_time(time)
     if index is not None:
@@ -113,17 +134,27 @@ def _rendition(request: Request) -> Rendition:
     return find_rendition(request.presentation, request.match["stem"])
 
 
-def _kind(name: str, pattern: str, answer: Callable[[Request], Answer]) -> RequestKind:
-    return RequestKind(name=name, format="dash", pattern=re.compile(pattern), answer=answer)
+def _kind(
+    name: str, pattern: str, answer: Callable[[Request], Answer], *, lists: bool = False
+) -> RequestKind:
+    return RequestKind(
+        name=name, format="dash", pattern=re.compile(pattern), answer=answer, lists=lists
+    )
 
 
 # As in HLS: a selector ends in "=<bitrate>", and every number has one spelling.
 _STEM = r"(?P<stem>.*=[0-9]+)"
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
+_TIMED, _NUMBERED = rf"{_STEM}-(?P<time>{_NUMBER})\.dash", rf"{_STEM}-(?P<number>{_NUMBER})\.m4s"
+_TRICK = rf"dash/{KEY_FRAMES}"
 
+# Those of key frames first: a basename, which means nothing, could be taken for their folder.
 KINDS = (
-    _kind("dash.segment", rf"dash/{_STEM}-(?P<time>{_NUMBER})\.dash", answer_timed_segment),
-    _kind("dash.numbered", rf"dash/{_STEM}-(?P<number>{_NUMBER})\.m4s", answer_numbered_segment),
+    _kind("dash.key_frame", rf"{_TRICK}{_TIMED}", answer_timed_key_frame),
+    _kind("dash.numbered_key_frame", rf"{_TRICK}{_NUMBERED}", answer_numbered_key_frame),
+    _kind("dash.key_frame_init", rf"{_TRICK}{_STEM}\.dash", answer_init),
+    _kind("dash.segment", rf"dash/{_TIMED}", answer_timed_segment),
+    _kind("dash.numbered", rf"dash/{_NUMBERED}", answer_numbered_segment),
     _kind("dash.init", rf"dash/{_STEM}\.dash", answer_init),
-    _kind("dash.mpd", r"[^/]*\.mpd", answer_mpd),
+    _kind("dash.mpd", r"[^/]*\.mpd", answer_mpd, lists=True),
 )

@@ -3,188 +3,177 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from lxml import etree
 
-from sidecar.codecs.facts import AudioFacts, VideoFacts
-from sidecar.formats.dash.adaptation import GROUPS, AdaptationSet, adaptation_sets
+from sidecar.errors import NotFound
+from sidecar.formats.dash.adaptation import AdaptationSet, adaptation_sets, trick_play_sets
+from sidecar.formats.dash.elements import (
+    Representation,
+    adaptation_set_element,
+    child,
+    qualified,
+    representation_element,
+)
+from sidecar.formats.dash.period import Listing, Period, listing, period_of
 from sidecar.formats.dash.template import NAMESPACE, segment_template
-from sidecar.formats.fragments import CONTENT_TYPES
 from sidecar.formats.urls import encoded, suffix
-from sidecar.media.languages import bcp47
 from sidecar.media.options import Options
-from sidecar.media.presentation import Presentation, Rendition
+from sidecar.media.presentation import Presentation
 from sidecar.media.track import Kind
-from sidecar.mux.rates import frame_rate
+from sidecar.mux.rates import key_frame_rates
+from sidecar.timeline.clips import Clip
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
-from sidecar.timeline.segments import SegmentList
 
 CONTENT_TYPE = "application/dash+xml"
+# Where the segments of single key frames are, below that of all segments.
+KEY_FRAMES = "keyframes/"
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _NAMESPACES: dict[str | None, str] = {"xsi": _XSI, None: NAMESPACE}
 _SCHEMA = (
     "http://standards.iso.org/ittf/PubliclyAvailableStandards/MPEG-DASH_schema_files/DASH-MPD.xsd"
 )
-_ROLE = "urn:mpeg:dash:role:2011"
-_CONTENT_TYPES = {Kind.AUDIO: "audio", Kind.VIDEO: "video", Kind.TEXT: "text"}
-_LANGUAGE = re.compile(r"[a-zA-Z]{1,8}(-[a-zA-Z0-9]{1,8})*")  # xs:language
 
 
 def mpd(
-    presentation: Presentation, timeline: Timeline, policy: SegmentPolicy, options: Options
+    presentation: Presentation,
+    timeline: Timeline,
+    policy: SegmentPolicy,
+    options: Options,
+    clip: Clip,
 ) -> bytes:
-    """The MPD of ``presentation`` with exact durations, UTF-8.
+    """The MPD of ``clip`` of ``presentation``, with exact durations, UTF-8.
 
-    The root's start tag ends within the first 512 bytes: GStreamer looks no further.
+    The root's start tag ends within the first 512 bytes: GStreamer looks no further. Raises
+    ``NotFound`` when no track presents anything in the clip.
     """
+    presentation, listings = _listed(presentation, timeline, policy, clip)
     sets = adaptation_sets(presentation)
-    lists = {r.selector: timeline.segments(r, policy) for r in presentation.renditions}
+    key_frames = _key_frames(presentation, timeline, clip) if options.fixed_gop else {}
+    sets += trick_play_sets(presentation, sets, key_frames)
+    exact = period_of(presentation, listings, clip)
     # As it is written, in milliseconds: what counts segments by it must count as clients do.
-    period_duration = _upwards(max(segments.end for segments in lists.values()))
-    longest = max(segments.longest for segments in lists.values())
+    period = replace(exact, duration=_upwards(exact.duration))
+    longest = max(one.longest for one in (*listings.values(), *key_frames.values()))
 
     # The stubs know no default namespace, which lxml takes under the key None.
-    root = etree.Element(_name("MPD"), nsmap=_NAMESPACES)  # type: ignore[arg-type]
+    root = etree.Element(qualified("MPD"), nsmap=_NAMESPACES)  # type: ignore[arg-type]
     root.set(f"{{{_XSI}}}schemaLocation", f"{NAMESPACE} {_SCHEMA}")
     root.set("type", "static")
-    root.set("mediaPresentationDuration", _iso_duration(period_duration))
+    root.set("mediaPresentationDuration", _iso_duration(period.duration))
     root.set("maxSegmentDuration", _iso_duration(_upwards(longest)))
     root.set("minBufferTime", _iso_duration(_upwards(options.mpd_min_buffer_time)))
     root.set("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
     root.append(etree.Comment(" Created with OpenOrigin "))
-    period = _child(root, "Period", id="1", duration=_iso_duration(period_duration))
-    _child(period, "BaseURL").text = "dash/"
+    element = child(root, "Period", id="1", duration=_iso_duration(period.duration))
+    child(element, "BaseURL").text = "dash/"
     for number, adaptation in enumerate(sets, 1):
-        element = _adaptation_set(period, number, adaptation)
-        shared = _shared([lists[r.selector] for r in adaptation.renditions])
-        aligned = adaptation.kind is not Kind.VIDEO or timeline.aligned(policy)
-        closed = all(lists[r.selector].closed for r in adaptation.renditions)
-        element.set("segmentAlignment", "true" if aligned else "false")
-        # Leading pictures of an open GOP cannot be decoded after a switch: SAP type 3.
-        element.set("startWithSAP", "1" if closed else "3")
-        base = f"{encoded(presentation.name)}-"
-        addressing = {
-            "base": base,
-            "query": suffix(options),
-            "addressing": options.mpd_segment_template,
-        }
-        if shared is not None:
-            element.append(segment_template(shared, **addressing, period=period_duration))
-        for rendition in adaptation.renditions:
-            representation = _representation(element, rendition)
-            if shared is None:
-                own = lists[rendition.selector]
-                representation.append(segment_template(own, **addressing, period=period_duration))
+        of_set = _representations(adaptation, key_frames if adaptation.key_frames else listings)
+        main = adaptation.trick_play_of
+        described = adaptation_set_element(
+            element,
+            adaptation,
+            of_set,
+            number=number,
+            main=sets.index(main) + 1 if main is not None else None,
+        )
+        _set_access(described, adaptation, of_set, timeline.aligned(policy))
+        _set_segments(described, adaptation, of_set, presentation.name, period, options)
     etree.indent(root)
     return etree.tostring(root, xml_declaration=True, encoding="utf-8")
 
 
-def _adaptation_set(
-    period: etree._Element, number: int, adaptation: AdaptationSet
-) -> etree._Element:
-    first = adaptation.first
-    facts = first.track.facts
-    bitrates = [rendition.bitrate for rendition in adaptation.renditions]
-    element = _child(
-        period,
-        "AdaptationSet",
-        id=str(number),
-        group=str(GROUPS[adaptation.kind]),
-        contentType=_CONTENT_TYPES[adaptation.kind],
-        lang=_language(first),
-        minBandwidth=str(min(bitrates)),
-        maxBandwidth=str(max(bitrates)),
-    )
-    if isinstance(facts, VideoFacts):
-        _set_video(element, [rendition.video for rendition in adaptation.renditions])
-    elif isinstance(facts, AudioFacts):
-        _set_common(
-            element,
-            "audioSamplingRate",
-            {str(rendition.audio.sampling_rate) for rendition in adaptation.renditions},
-        )
-    element.set("mimeType", CONTENT_TYPES[adaptation.kind])
-    if not isinstance(facts, VideoFacts):
-        _set_common(element, "codecs", {r.track.facts.codec for r in adaptation.renditions})
-    if isinstance(facts, AudioFacts):
-        scheme, value = facts.channel_configuration
-        _child(element, "AudioChannelConfiguration", schemeIdUri=scheme, value=value)
-    labels = {rendition.label for rendition in adaptation.renditions}
-    if len(labels) == 1 and first.label:
-        _child(element, "Label").text = _printable(first.label)
-    if adaptation.role == "description":
-        _child(
-            element,
-            "Accessibility",
-            schemeIdUri="urn:tva:metadata:cs:AudioPurposeCS:2007",
-            value="1",
-        )
-    _child(element, "Role", schemeIdUri=_ROLE, value=adaptation.role)
-    return element
+def _listed(
+    presentation: Presentation, timeline: Timeline, policy: SegmentPolicy, clip: Clip
+) -> tuple[Presentation, dict[str, Listing]]:
+    """The tracks that present anything in the clip, and what is listed of each (by selector)."""
+    listings = {}
+    for rendition in presentation.renditions:
+        listed = listing(timeline.segments(rendition, policy), clip)
+        if listed is not None:
+            listings[rendition.selector] = listed
+    if not listings:
+        raise NotFound("none of the tracks presents anything in the clip")
+    kept = tuple(r for r in presentation.renditions if r.selector in listings)
+    return replace(presentation, renditions=kept), listings
 
 
-def _set_video(element: etree._Element, facts: list[VideoFacts]) -> None:
-    _set_common(element, "par", {_picture_aspect(one) for one in facts})
-    element.set("maxWidth", str(max(one.width for one in facts)))
-    element.set("maxHeight", str(max(one.height for one in facts)))
-    _set_common(element, "sar", {_ratio(*one.pixel_aspect) for one in facts})
+def _key_frames(presentation: Presentation, timeline: Timeline, clip: Clip) -> dict[str, Listing]:
+    """What is listed of the key frames of each ordinary video rendition that has them."""
+    found = {}
+    for rendition in presentation.of_kind(Kind.VIDEO):
+        key_frames = timeline.key_frames(rendition)
+        listed = listing(key_frames, clip) if key_frames is not None else None
+        if listed is not None:
+            found[rendition.selector] = listed
+    return found
 
 
-def _representation(adaptation_set: etree._Element, rendition: Rendition) -> etree._Element:
-    facts = rendition.track.facts
-    # Clients put the id into URLs as it is, and it may hold no space: so it is percent-encoded.
-    element = _child(
-        adaptation_set,
-        "Representation",
-        id=encoded(rendition.selector),
-        bandwidth=str(rendition.bitrate),
-    )
-    if isinstance(facts, VideoFacts):
-        element.set("width", str(facts.width))
-        element.set("height", str(facts.height))
-        if adaptation_set.get("sar") is None:
-            element.set("sar", _ratio(*facts.pixel_aspect))
-        rate = frame_rate(rendition.track)
-        if rate:
-            element.set("frameRate", str(rate))
-    elif isinstance(facts, AudioFacts) and adaptation_set.get("audioSamplingRate") is None:
-        element.set("audioSamplingRate", str(facts.sampling_rate))
-    if adaptation_set.get("codecs") is None:
-        element.set("codecs", facts.codec)
-    return element
+def _representations(
+    adaptation: AdaptationSet, listings: Mapping[str, Listing]
+) -> list[Representation]:
+    made = []
+    for rendition in adaptation.renditions:
+        listed, bandwidth = listings[rendition.selector], rendition.bitrate
+        if adaptation.key_frames:
+            bandwidth = key_frame_rates(rendition.track, listed.segments).peak
+        made.append(Representation(rendition=rendition, listed=listed, bandwidth=bandwidth))
+    return made
 
 
-def _shared(lists: list[SegmentList]) -> SegmentList | None:
-    """The list that stands for all of ``lists``, or None when they differ."""
-    first = lists[0]
-    for other in lists[1:]:
-        if other.timescale != first.timescale or other.start.tobytes() != first.start.tobytes():
+def _set_access(
+    element: etree._Element,
+    adaptation: AdaptationSet,
+    of_set: list[Representation],
+    aligned: bool,
+) -> None:
+    """Whether segments of one representation can follow those of another, and be decoded then."""
+    if adaptation.key_frames:
+        aligned = _shared(of_set) is not None
+    elif adaptation.kind is not Kind.VIDEO:
+        aligned = True
+    closed = all(one.listed.segments.closed for one in of_set)
+    element.set("segmentAlignment", "true" if aligned else "false")
+    # Leading pictures of an open GOP cannot be decoded after a switch: SAP type 3.
+    element.set("startWithSAP", "1" if closed else "3")
+
+
+def _set_segments(
+    element: etree._Element,
+    adaptation: AdaptationSet,
+    of_set: list[Representation],
+    name: str,
+    period: Period,
+    options: Options,
+) -> None:
+    """Representations, and where their segments are: said of the set where it is true of all."""
+    addressing = {
+        "base": f"{KEY_FRAMES if adaptation.key_frames else ''}{encoded(name)}-",
+        "query": suffix(options),
+        "addressing": options.mpd_segment_template,
+    }
+    shared = _shared(of_set)
+    if shared is not None:
+        element.append(segment_template(shared, **addressing, period=period))
+    for one in of_set:
+        representation = representation_element(element, adaptation, one)
+        if shared is None:
+            representation.append(segment_template(one.listed, **addressing, period=period))
+
+
+def _shared(of_set: list[Representation]) -> Listing | None:
+    """What is listed of each of ``of_set``, or None when they differ."""
+    first = of_set[0].listed
+    start = first.start.tobytes()
+    for other in (one.listed for one in of_set[1:]):
+        same = other.timescale == first.timescale and other.chosen == first.chosen
+        if not (same and other.start.tobytes() == start):
             return None
     return first
-
-
-def _set_common(element: etree._Element, attribute: str, values: set[str]) -> None:
-    """Says on the set what is true of all its representations."""
-    if len(values) == 1:
-        element.set(attribute, next(iter(values)))
-
-
-def _language(rendition: Rendition) -> str | None:
-    tag = bcp47(rendition.language) if rendition.language else ""
-    return tag if _LANGUAGE.fullmatch(tag) else None
-
-
-def _picture_aspect(facts: VideoFacts) -> str:
-    horizontal, vertical = facts.pixel_aspect
-    return _ratio(facts.width * horizontal, facts.height * vertical)
-
-
-def _ratio(first: int, second: int) -> str:
-    divisor = math.gcd(first, second) or 1
-    return f"{first // divisor}:{second // divisor}"
 
 
 def _upwards(value: Fraction) -> Fraction:
@@ -198,17 +187,3 @@ def _iso_duration(value: Fraction) -> str:
     hours, minutes = seconds // 3600, seconds // 60 % 60
     text = f"{seconds % 60}.{rest:03d}".rstrip("0").rstrip(".") if rest else str(seconds % 60)
     return f"PT{f'{hours}H' if hours else ''}{f'{minutes}M' if hours or minutes else ''}{text}S"
-
-
-def _printable(text: str) -> str:
-    """``text`` without the control characters that XML cannot hold."""
-    return "".join(character for character in text if character.isprintable())
-
-
-def _name(name: str) -> str:
-    return f"{{{NAMESPACE}}}{name}"
-
-
-def _child(parent: etree._Element, name: str, **attributes: str | None) -> etree._Element:
-    given = {key: value for key, value in attributes.items() if value is not None}
-    return etree.SubElement(parent, _name(name), given)
