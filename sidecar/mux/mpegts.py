@@ -1,0 +1,123 @@
+"""A transport stream of one program, a segment at a time (ISO/IEC 13818-1, RFC 8216 3.2).
+
+Continuity counters need no memory of earlier segments. PAT and PMT come once in each, so their
+counter is the segment's index. The packets of an elementary stream are a multiple of 16 in each
+segment (``pes.Packed``), so that every segment begins at 0 where the one before ended at 15:
+segments are continuous in any order, and each can be made alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.mux.pes import BLOCK, Buffer, PesStream, clock_reference, packed, write_headers
+from sidecar.mux.psi import PACKET, StreamInfo, pat_packet, pmt_packet
+
+VIDEO_PID = 0x100
+AUDIO_PID = 0x101
+
+# The clock comes with every picture; where pictures are further apart, at least as often as this.
+_CLOCK_INTERVAL = 8_100
+_CLOCK_STEP = 7_200
+
+
+def transport_stream(
+    program: Sequence[tuple[int, StreamInfo]],
+    streams: Sequence[PesStream],
+    *,
+    index: int,
+    end: int,
+) -> bytes:
+    """The packets of segment ``index``.
+
+    ``program``: PID and description of all elementary streams, whether or not the segment has any
+    of their packets; the first carries the clock. ``streams``: those that it has packets of.
+    ``end``: 90 kHz, when the segment after it begins to be decoded.
+    """
+    clock_pid = program[0][0]
+    if not streams:
+        return pat_packet(index) + pmt_packet(program, clock_pid, index)
+    layouts = [packed(stream) for stream in streams]
+    clock = _clock_between(clock_pid, streams, end)
+
+    order = np.concatenate([stream.order for stream in streams] + [clock])
+    rank = np.repeat(
+        [*range(1, len(streams) + 1), 0], [*(len(stream.order) for stream in streams), len(clock)]
+    )
+    count = np.concatenate([layout.blocks for layout in layouts] + [np.ones_like(clock)])
+    sequence = np.lexsort((rank, order))
+    # Where each PES packet begins, in packets; PAT and PMT come first.
+    row = np.empty(len(sequence), dtype=np.int64)
+    row[sequence] = 2 + np.cumsum(count[sequence]) - count[sequence]
+
+    pieces: list[Buffer] = []
+    bodies = [layout.body for layout in layouts]
+    firsts = np.concatenate(([0], np.cumsum([len(stream.order) for stream in streams])))
+    for at in sequence.tolist():
+        kind = int(rank[at])
+        if kind:
+            pieces += bodies[kind - 1](at - int(firsts[kind - 1]))
+        else:
+            pieces.append(_clock_block(order[at]))
+    body = b"".join(pieces)
+
+    total = 2 + int(count.sum())
+    words = np.empty((total, PACKET // 4), dtype=np.uint32)
+    words[2:, 1:] = np.frombuffer(body, dtype=np.uint32).reshape(-1, BLOCK // 4)
+    packets = words.view(np.uint8)
+    packets[0] = np.frombuffer(pat_packet(index), dtype=np.uint8)
+    packets[1] = np.frombuffer(pmt_packet(program, clock_pid, index), dtype=np.uint8)
+
+    head = np.zeros(total, dtype=np.uint32)
+    for number, layout in enumerate(layouts):
+        rows = row[firsts[number] : firsts[number + 1]]
+        every = _runs(rows, layout.blocks)
+        head[every] = (
+            0x47000010 | layout.stream.pid << 8 | (np.arange(len(every), dtype=np.uint32) & 15)
+        )
+        head[rows] |= 0x400000
+        head[rows[layout.adaptation > 0]] |= 0x20
+        if layout.tail:
+            head[every[-layout.tail :]] |= 0x20
+        write_headers(packets, rows, layout)
+    if len(clock):
+        alone = row[firsts[-1] :]
+        before = np.cumsum(head >> 8 & 0x1FFF == clock_pid)[alone]
+        head[alone] = 0x47000020 | clock_pid << 8 | (before - 1 & 15).astype(np.uint32)
+    words[2:, 0] = head[2:].astype(">u4").view(np.uint32)
+    return words.tobytes()
+
+
+def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``first[i]``, ``first[i] + 1`` .. ``first[i] + count[i] - 1`` for every i, in a row."""
+    ends = np.cumsum(count)
+    rows: NDArray[np.int64] = np.arange(int(ends[-1])) + np.repeat(first - (ends - count), count)
+    return rows
+
+
+def _clock_between(clock_pid: int, streams: Sequence[PesStream], end: int) -> NDArray[np.int64]:
+    """Times (90 kHz) at which the clock is sent in a packet of its own."""
+    for stream in streams:
+        if stream.pid == clock_pid:
+            times = np.append(stream.dts, max(end, int(stream.dts[-1])))
+            break
+    else:
+        first = min(int(stream.order[0]) for stream in streams)
+        times = np.array([first - 1, max(end, first)])
+    gaps = np.diff(times)
+    alone = [
+        np.arange(int(times[at]) + _CLOCK_STEP, int(times[at + 1]), _CLOCK_STEP)
+        for at in np.flatnonzero(gaps > _CLOCK_INTERVAL).tolist()
+    ]
+    if not any(stream.pid == clock_pid for stream in streams):
+        alone.insert(0, times[:1])
+    return np.concatenate(alone) if alone else np.empty(0, dtype=np.int64)
+
+
+def _clock_block(time: np.int64) -> bytes:
+    """The body of a packet with an adaptation field only."""
+    field = clock_reference(np.array([time], dtype=np.int64)).tobytes()
+    return (b"\xb7\x10" + field).ljust(BLOCK, b"\xff")

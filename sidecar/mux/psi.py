@@ -1,0 +1,82 @@
+"""Program specific information: PAT and PMT (ISO/IEC 13818-1 2.4.4)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PACKET = 188
+PMT_PID = 0x1000
+_PROGRAM = 1
+_TRANSPORT_STREAM_ID = 1
+_CURRENT = 0xC1  # version 0, current_next_indicator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo:
+    """A row of the PMT. ``descriptors``: encoded, may be empty. ``stream_id``: of its PES packets.
+
+    ``extension``: of files of packed audio, empty for video.
+    """
+
+    stream_type: int
+    stream_id: int
+    descriptors: bytes = b""
+    extension: str = ""
+
+
+def registration(format_identifier: bytes) -> bytes:
+    """registration_descriptor (2.6.8) of four characters."""
+    return b"\x05\x04" + format_identifier
+
+
+def language(code: str) -> bytes:
+    """ISO_639_language_descriptor (2.6.18) of a three-letter code."""
+    return b"\x0a\x04" + code.encode("ascii") + b"\0"
+
+
+def pat_packet(continuity: int) -> bytes:
+    """One packet with the program association section."""
+    body = struct.pack(">HBBBHH", _TRANSPORT_STREAM_ID, _CURRENT, 0, 0, _PROGRAM, 0xE000 | PMT_PID)
+    return _packet(0, continuity, _section(0x00, body))
+
+
+def pmt_packet(streams: Sequence[tuple[int, StreamInfo]], pcr_pid: int, continuity: int) -> bytes:
+    """One packet with the program map section of ``streams`` (PID, row)."""
+    body = struct.pack(">HBBBHH", _PROGRAM, _CURRENT, 0, 0, 0xE000 | pcr_pid, 0xF000)
+    for pid, info in streams:
+        body += struct.pack(">BHH", info.stream_type, 0xE000 | pid, 0xF000 | len(info.descriptors))
+        body += info.descriptors
+    return _packet(PMT_PID, continuity, _section(0x02, body))
+
+
+def _section(table_id: int, body: bytes) -> bytes:
+    head = struct.pack(">BH", table_id, 0xB000 | len(body) + 4)
+    return head + body + struct.pack(">I", crc32_mpeg(head + body))
+
+
+def _packet(pid: int, continuity: int, section: bytes) -> bytes:
+    head = struct.pack(">BHB", 0x47, 0x4000 | pid, 0x10 | continuity & 15)
+    return (head + b"\0" + section).ljust(PACKET, b"\xff")  # pointer_field 0
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        crc = value << 24
+        for _ in range(8):
+            crc = crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)
+        table.append(crc & 0xFFFFFFFF)
+    return tuple(table)
+
+
+_CRC_TABLE = _crc_table()
+
+
+def crc32_mpeg(data: bytes) -> int:
+    """CRC_32 of sections (annex A): polynomial 0x04C11DB7, most significant bit first."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC_TABLE[crc >> 24 ^ byte]
+    return crc
