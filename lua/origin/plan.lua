@@ -17,6 +17,8 @@ local cast = ffi.cast
 local ffi_copy = ffi.copy
 local ffi_new = ffi.new
 local format_date = date.format
+local max = math.max
+local min = math.min
 local read_varint = wire.read_varint
 local skip_field = wire.skip_field
 local str_find = string.find
@@ -44,6 +46,9 @@ local SECOND = int64_t(1000000000)
 -- What a decoded plan costs beside its bytes: tables, strings, list nodes.
 local OVERHEAD = 2048
 local BYTES_PER_PIECE = ffi.sizeof("struct origin_piece")
+
+-- No plan lists as many; a larger index would not fit a piece.
+local MAX_SOURCE = 1048576
 
 
 local _M = {
@@ -137,14 +142,25 @@ local function read_part(text, from, to)
 end
 
 
--- Makes room for count more pieces.
+-- Makes room for count more pieces; for many parts in all, twice as much as
+-- there was, so that each piece is copied about once.
 local function grow(plan, count)
-    local pieces = ffi_new(pieces_t, plan.count + count)
+    local wanted = plan.count + count
+    if wanted <= plan.room then
+        return plan.pieces
+    end
+
+    if plan.count > 1 then
+        wanted = max(wanted, 2 * plan.count)
+    end
+
+    local pieces = ffi_new(pieces_t, wanted)
     if plan.count > 0 then
         ffi_copy(pieces, plan.pieces, plan.count * BYTES_PER_PIECE)
     end
 
     plan.pieces = pieces
+    plan.room = wanted
     return pieces
 end
 
@@ -175,6 +191,11 @@ local function add_ranges(plan, file)
         return nil, "a part's offsets and lengths differ in number"
     end
 
+    local each = file.sources and file.sources.values
+    if each and file.sources.n ~= count then
+        return nil, "a part's offsets and sources differ in number"
+    end
+
     if count == 0 then
         return true
     end
@@ -184,6 +205,10 @@ local function add_ranges(plan, file)
     local index, position = (file.source or 0) + 1, plan.length
 
     for i = 0, count - 1 do
+        if each then
+            index = min(tonumber(each[i]), MAX_SOURCE) + 1
+        end
+
         local piece = pieces[first + i]
         piece.start = position
         position = position + tonumber(lengths[i])
@@ -359,6 +384,7 @@ function _M.decode(text, from, to)
         sources = {},
         inlines = {},
         count = 0,
+        room = 0,
         length = 0,
         in_memory = true,
         cache_class = _M.CACHE_NONE,
@@ -385,7 +411,7 @@ function _M.decode(text, from, to)
         return nil, "the parts do not add up to the length"
     end
 
-    plan.cost = plan.cost + plan.count * BYTES_PER_PIECE
+    plan.cost = plan.cost + plan.room * BYTES_PER_PIECE
 
     -- A refusal that names neither a source nor a time to live would be kept
     -- for ever.

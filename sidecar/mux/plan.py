@@ -46,7 +46,25 @@ class FileRanges:
         return int(self.lengths.sum())
 
 
-Part = Inline | FileRanges
+@dataclass(frozen=True, slots=True, eq=False)
+class MixedRanges:
+    """Byte ranges of several local files in turns, in the order of the body: one part, however
+    often the file changes.
+
+    ``which``: int64[n], index into ``sources`` of each range; the rest as in ``FileRanges``.
+    """
+
+    sources: tuple[SourceIdentity, ...]
+    which: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @property
+    def length(self) -> int:
+        return int(self.lengths.sum())
+
+
+Part = Inline | FileRanges | MixedRanges
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.errors import Result
-from sidecar.mux.plan import CacheClass, FileRanges, Inline, Plan
+from sidecar.mux.plan import CacheClass, FileRanges, Inline, MixedRanges, Plan
 from sidecar.rpc import origin_pb2
 from sidecar.service.statuses import status_of
 from sidecar.storage.source import SourceIdentity
 
-# Tags of the two columns of FileRanges: field number and wire type 2 (length-delimited).
+# Tags of the columns of FileRanges: field number and wire type 2 (length-delimited).
 _OFFSET = bytes([origin_pb2.FileRanges.OFFSET_FIELD_NUMBER << 3 | 2])
 _LENGTH = bytes([origin_pb2.FileRanges.LENGTH_FIELD_NUMBER << 3 | 2])
+_SOURCES = bytes([origin_pb2.FileRanges.SOURCES_FIELD_NUMBER << 3 | 2])
 
 
 class SourceTable:
@@ -87,6 +88,14 @@ def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> No
                 ranges.MergeFromString(columns)
                 digest.update(b"f%d:%d:" % (source.size, source.mtime_ns))
                 digest.update(columns)
+            case MixedRanges(files, which, offset, lengths):
+                columns = _OFFSET + _packed(offset) + _LENGTH + _packed(lengths)
+                position = np.array([sources.position(file) for file in files], dtype=np.int64)
+                parts.add().file.MergeFromString(columns + _SOURCES + _packed(position[which]))
+                for file in files:
+                    digest.update(b"f%d:%d:" % (file.size, file.mtime_ns))
+                digest.update(columns)
+                digest.update(_packed(which))
     message.length = length
     message.etag = f'"{digest.hexdigest()}"'
     for name, value in plan.headers:

@@ -60,6 +60,7 @@ return wire.compile({
         { 1, "source", "uint32" },
         { 2, "offset", "fixed64", repeated = true },
         { 3, "length", "fixed64", repeated = true },
+        { 4, "sources", "fixed64", repeated = true },
     },
 
     Source = {
