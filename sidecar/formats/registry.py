@@ -6,9 +6,10 @@ import re
 
 from sidecar.formats.dash.handler import KINDS as DASH_KINDS
 from sidecar.formats.hls.handler import KINDS as HLS_KINDS
+from sidecar.formats.smooth.handler import KINDS as SMOOTH_KINDS
 from sidecar.formats.spec import RequestKind
 
-KINDS: tuple[RequestKind, ...] = HLS_KINDS + DASH_KINDS
+KINDS: tuple[RequestKind, ...] = HLS_KINDS + DASH_KINDS + SMOOTH_KINDS
 
 
 def find(virtual_path: str) -> tuple[RequestKind, re.Match[str]] | None:
