@@ -64,7 +64,27 @@ class MixedRanges:
         return int(self.lengths.sum())
 
 
-Part = Inline | FileRanges | MixedRanges
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadedRanges:
+    """Byte ranges, each behind a few bytes of its own: samples with a header each, left in their
+    files.
+
+    ``heads``: n times bytes, not empty, that stand before the range of the same index; the rest as
+    in ``MixedRanges``.
+    """
+
+    sources: tuple[SourceIdentity, ...]
+    which: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    heads: tuple[bytes, ...]
+
+    @property
+    def length(self) -> int:
+        return int(self.lengths.sum()) + sum(map(len, self.heads))
+
+
+Part = Inline | FileRanges | MixedRanges | HeadedRanges
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

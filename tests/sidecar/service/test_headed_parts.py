@@ -1,0 +1,74 @@
+"""Plans with a header before every sample: their encoding, against protobuf's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sidecar.mux.plan import CacheClass, FileRanges, HeadedRanges, Inline, Part, Plan
+from sidecar.rpc import origin_pb2
+from sidecar.service.convert import SourceTable, write_plan
+from sidecar.storage.source import SourceIdentity
+
+FILES = tuple(
+    SourceIdentity(f"/media/{name}.mp4", 1 << 40, mtime, mtime)
+    for mtime, name in enumerate(("video", "audio"), start=5)
+)
+
+
+def encoded(*parts: Part, known: tuple[SourceIdentity, ...] = FILES) -> origin_pb2.Plan:
+    message = origin_pb2.Plan()
+    plan = Plan(parts=parts, content_type="video/f4f", cache_class=CacheClass.MEDIA)
+    write_plan(message, plan, SourceTable(known, 0))
+    return origin_pb2.Plan.FromString(message.SerializeToString())
+
+
+def headed(heads: tuple[bytes, ...]) -> HeadedRanges:
+    count = len(heads)
+    return HeadedRanges(
+        FILES,
+        np.arange(count, dtype=np.int64) % 2,
+        1000 + (np.arange(count, dtype=np.int64) << 33),
+        np.arange(1, count + 1, dtype=np.int64) * 70_000,
+        heads,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 20, 126, 127, 128, 20_000])
+def test_the_encoding_is_that_of_one_part_after_the_other(size: int) -> None:
+    part = headed(tuple(bytes([at]) * size for at in range(1, 6)))
+    single: list[Part] = []
+    for at, head in enumerate(part.heads):
+        one = slice(at, at + 1)
+        single += [
+            Inline(head),
+            FileRanges(FILES[part.which[at]], part.offset[one], part.lengths[one]),
+        ]
+    found, expected = encoded(part), encoded(*single)
+    assert list(found.parts) == list(expected.parts)
+    assert found.length == expected.length == part.length
+    assert [source.path for source in found.sources] == [file.path for file in FILES]
+
+
+def test_files_far_down_the_list() -> None:
+    others = tuple(SourceIdentity(f"/media/{at}", 1, 1, 1) for at in range(200))
+    found = encoded(headed((b"a", b"b")), known=others)
+    assert [part.file.source for part in found.parts if part.WhichOneof("kind") == "file"] == [
+        200,
+        201,
+    ]
+
+
+def test_the_entity_tag_covers_heads_and_ranges() -> None:
+    base = headed((b"ab", b"cd"))
+    variants = [
+        headed((b"ab", b"ce")),
+        headed((b"abc", b"d")),
+        HeadedRanges(FILES, base.which[::-1], base.offset, base.lengths, base.heads),
+        HeadedRanges(FILES, base.which, base.offset + 1, base.lengths, base.heads),
+        HeadedRanges(FILES, base.which, base.offset, base.lengths + 1, base.heads),
+        HeadedRanges((FILES[0], FILES[0]), base.which, base.offset, base.lengths, base.heads),
+    ]
+    tags = {encoded(part).etag for part in (base, *variants)}
+    assert len(tags) == 1 + len(variants)
+    assert encoded(base).etag == encoded(base).etag
