@@ -13,7 +13,7 @@ import click
 
 from sidecar.codecs.facts import AudioFacts, TextFacts, VideoFacts
 from sidecar.errors import MediaError, OriginError
-from sidecar.media.build import default_name, track_language, unique_names
+from sidecar.media.build import default_bitrate, default_name, track_language, unique_names
 from sidecar.media.index import index_media
 from sidecar.media.languages import is_language
 from sidecar.media.option_table import FLAG_OPTIONS, OPTIONS
@@ -250,7 +250,7 @@ def _entry(given: _Input, track: Track, src: str) -> Entry:
     return Entry(
         kind=track.kind,
         src=src,
-        bitrate=int(options.get("track_bitrate") or track.average_bitrate),
+        bitrate=int(options.get("track_bitrate") or default_bitrate(track)),
         language=language,
         params=tuple(params),
     )

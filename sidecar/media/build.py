@@ -14,6 +14,7 @@ from sidecar.media.server_manifest import KIND_ORDER, Entry, ServerManifest
 from sidecar.media.track import Kind, MediaFile, Track
 from sidecar.storage.source import SourceIdentity
 
+TEXT_BITRATE = 1000
 _REASONS = 3  # reasons for left-out tracks that a sentence repeats
 
 
@@ -91,6 +92,11 @@ def presentation_from_media(name: str, media: MediaFile) -> Presentation:
 def default_name(kind: Kind, language: str | None) -> str:
     """trackName where none is given: the kind and the language (``audio_eng``, ``video``)."""
     return f"{kind.value}_{language}" if language else kind.value
+
+
+def default_bitrate(track: Track) -> int:
+    """systemBitrate where none is given, bit/s: measured, but for text, which is next to none."""
+    return TEXT_BITRATE if track.kind is Kind.TEXT else track.average_bitrate
 
 
 def track_language(track: Track) -> str | None:
@@ -201,7 +207,7 @@ def _rendition(track: Track, entry: Entry | None) -> Rendition:
     language = (entry.language if entry else None) or track_language(track)
     return Rendition(
         name=(entry.track_name if entry else None) or default_name(track.kind, language),
-        bitrate=(entry.bitrate if entry else None) or track.average_bitrate,
+        bitrate=(entry.bitrate if entry else None) or default_bitrate(track),
         language=language,
         label=entry.label if entry else None,
         role=entry.role if entry else None,

@@ -27,6 +27,7 @@ from sidecar.media.edits import Window, begin_with_picture, edit_window, present
 from sidecar.media.fragmented import fragment_columns, stored_fragments
 from sidecar.media.layout import Layout, read_layout
 from sidecar.media.progressive import moov_columns
+from sidecar.media.text.index import index_text, text_format
 from sidecar.media.track import Kind, MediaFile, Track
 from sidecar.storage.source import Source, SourceIdentity
 from sidecar.units import rescale
@@ -57,7 +58,8 @@ class _Playable:
 
 
 def index_media(source: Source) -> MediaFile:
-    """The tracks of an MP4 file with all their samples: progressive, fragmented, or both in one.
+    """The tracks of an MP4 file with all their samples: progressive, fragmented, or both in one;
+    or the one track of a WebVTT, SRT or TTML file (``media.text.index``).
 
     Tracks that are not served (unknown codecs, encrypted, without samples, timecode ...) are named
     in ``skipped``. A fragmented file that ends inside its last fragment is served without it, and
@@ -68,7 +70,8 @@ def index_media(source: Source) -> MediaFile:
     ``MissingTfra`` when its tracks have no samples, ``StorageError``. ``path`` is filled in.
     """
     try:
-        return _index(source)
+        name = text_format(source)
+        return _index(source) if name is None else index_text(source, name)
     except MediaError as error:
         error.path = error.path or source.identity.path
         raise

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.codecs.facts import Facts
+from sidecar.media.text.cues import TIMESCALE, TimedText
 from sidecar.storage.source import SourceIdentity
 
 
@@ -102,7 +103,8 @@ class Track:
     whole and unchanged. ``edit_media_time``: ticks of leading media that is decoded but not
     presented (audio priming); written as an edit list into init segments when not 0.
     ``language``: ISO 639-2/T or BCP 47, None when the media does not say (``und``).
-    ``handler_name``: hdlr name, may be empty.
+    ``handler_name``: hdlr name, may be empty. ``text``: the content of a text file, which has no
+    samples; None for tracks of media files.
     """
 
     kind: Kind
@@ -115,6 +117,7 @@ class Track:
     edit_media_time: int
     samples: Samples
     source: SourceIdentity
+    text: TimedText | None = None
 
     def presentation_time(self) -> NDArray[np.int64]:
         """int64[n]: presentation time of every sample, track timescale, decode order."""
@@ -127,6 +130,8 @@ class Track:
     @property
     def duration(self) -> Fraction:
         """From presentation time 0 to the end of the last presented sample, seconds."""
+        if self.text is not None:
+            return Fraction(self.text.end, TIMESCALE)
         samples = self.samples
         durations = np.diff(samples.decode_time)
         end = int((self.presentation_time() + durations).max()) if len(samples) else 0
@@ -153,4 +158,5 @@ class MediaFile:
     def nbytes(self) -> int:
         """Memory that the index holds, bytes."""
         fixed = 2048
-        return fixed + sum(track.samples.nbytes + fixed for track in self.tracks)
+        texts = sum(track.text.nbytes for track in self.tracks if track.text is not None)
+        return fixed + texts + sum(track.samples.nbytes + fixed for track in self.tracks)

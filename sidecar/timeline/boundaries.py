@@ -118,6 +118,8 @@ def _extended(
     """``chosen`` with boundaries every ``step`` before its first and after ``end``, as far as any
     track of the presentation reaches."""
     tracks = [r.track for r in presentation.renditions if len(r.track.samples)]
+    # Text neither begins a presentation nor makes it longer: it goes with what is seen and heard.
+    tracks = [track for track in tracks if track.kind is not Kind.TEXT] or tracks
     earliest = min((_start(track) for track in tracks), default=0.0)
     latest = max((_end(track) for track in tracks), default=0.0)
     # A segment holds a sample at least: a lying duration cannot ask for more segments than that.

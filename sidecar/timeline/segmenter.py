@@ -9,8 +9,10 @@ from fractions import Fraction
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
 from sidecar.timeline.boundaries import Boundaries, video_boundaries, without_video
+from sidecar.timeline.muxed import MuxedSegments, muxed
 from sidecar.timeline.segments import SegmentList
 from sidecar.timeline.split import key_frames, split
+from sidecar.timeline.text import text_segments
 
 # Policies come from the query too: a client that varies them must not fill the memory.
 _POLICIES_KEPT = 8
@@ -36,6 +38,7 @@ class _Cut:
         self.shared = shared
         self.aligned = aligned
         self.lists: dict[str, SegmentList] = {}
+        self.muxed: dict[tuple[str, str], MuxedSegments] = {}
 
 
 class Timeline:
@@ -49,9 +52,9 @@ class Timeline:
     def segments(self, rendition: Rendition, policy: SegmentPolicy) -> SegmentList:
         """Segments of ``rendition`` under ``policy``.
 
-        They hold every sample once. Video begins at sync samples that all video renditions share,
-        audio and text at the sample nearest to such a boundary. Raises ``MissingTfra`` when the
-        rendition has no samples.
+        Those of audio and video hold every sample once. Video begins at sync samples that all
+        video renditions share, audio at the sample nearest to such a boundary, text at the boundary
+        itself (``timeline.text``). Raises ``MissingTfra`` when audio or video has no samples.
         """
         cut = self._cut(policy)
         found = cut.lists.get(rendition.selector)
@@ -59,8 +62,28 @@ class Timeline:
             shared = cut.shared
             if rendition.kind is Kind.VIDEO and not cut.aligned:
                 shared = video_boundaries((rendition,), self.presentation, policy.video)[0]
-            found = split(rendition, shared, policy.of_kind(rendition.kind))
+            minimum = policy.of_kind(rendition.kind)
+            if rendition.kind is Kind.TEXT:
+                found = text_segments(rendition, self.presentation, shared, float(minimum))
+            else:
+                found = split(rendition, shared, minimum)
             cut.lists[rendition.selector] = found
+        return found
+
+    def muxed(self, video: Rendition, audio: Rendition, policy: SegmentPolicy) -> MuxedSegments:
+        """Segments of both renditions together: those of ``video``, and of ``audio`` alone where it
+        reaches further. Raises ``MissingTfra`` when either has no samples."""
+        cut = self._cut(policy)
+        key = video.selector, audio.selector
+        found = cut.muxed.get(key)
+        if found is None:
+            found = muxed(
+                video.track,
+                self.segments(video, policy),
+                audio.track,
+                self.segments(audio, policy),
+            )
+            cut.muxed[key] = found
         return found
 
     def aligned(self, policy: SegmentPolicy) -> bool:

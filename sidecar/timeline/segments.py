@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 class SegmentList:
     """Segments 0 .. n-1 of one rendition; HLS and $Number$ count them from 1.
 
-    - ``first_sample``: int64[n+1]; segment k holds samples first_sample[k] .. first_sample[k+1]-1.
+    - ``first_sample``: int64[n+1]; segment k holds samples first_sample[k] .. first_sample[k+1]-1
+      (text: see ``timeline.text``).
     - ``start``: int64[n+1], ``timescale``; presentation time of segment k (its earliest, at least
       0); start[n] is the end of the last. The duration of k is start[k+1] - start[k].
     - ``closed``: no segment holds samples that are presented before its first one (SAP type 1), so

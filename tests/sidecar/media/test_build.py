@@ -103,7 +103,7 @@ def test_order_names_and_measured_bitrates_without_a_manifest() -> None:
     assert selectors(found) == [
         "audio_deu=64000",
         "audio_eng=128000",
-        "textstream_zh-Hans=800",
+        "textstream_zh-Hans=1000",
         "video=100000",
         "video=900000",
     ]
