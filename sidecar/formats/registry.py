@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from sidecar.formats.dash.handler import KINDS as DASH_KINDS
+from sidecar.formats.download.handler import KINDS as DOWNLOAD_KINDS
 from sidecar.formats.hls.handler import KINDS as HLS_KINDS
 from sidecar.formats.smooth.handler import KINDS as SMOOTH_KINDS
 from sidecar.formats.spec import RequestKind
 
-KINDS: tuple[RequestKind, ...] = HLS_KINDS + DASH_KINDS + SMOOTH_KINDS
+KINDS: tuple[RequestKind, ...] = HLS_KINDS + DASH_KINDS + SMOOTH_KINDS + DOWNLOAD_KINDS
 
 
 def find(virtual_path: str) -> tuple[RequestKind, re.Match[str]] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation
 from sidecar.mux.plan import Plan
-from sidecar.storage.source import ReadRange
+from sidecar.storage.source import ReadRange, SourceIdentity
 from sidecar.timeline.clips import WHOLE, Clip
 from sidecar.timeline.segmenter import Timeline
 
@@ -47,6 +47,9 @@ class Answer:
     ahead: tuple[tuple[str, Plan], ...] = field(default=())
 
 
+StoredAnswer = Callable[[Options, SourceIdentity, ReadRange], Answer | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKind:
     """One row. ``pattern`` must match the whole virtual path (already percent-decoded).
@@ -54,6 +57,8 @@ class RequestKind:
     ``reads_media``: ``answer`` calls ``Request.read`` or works long enough to be run in a thread.
     ``lists``: the answer depends on what the query selects; media segments do not, so for them
     ``Request.selected`` is everything and ``Request.clip`` the whole.
+    ``stored``: answers from a media file that has not been indexed, given the options of the query;
+    None when it has to be.
     """
 
     name: str
@@ -62,3 +67,4 @@ class RequestKind:
     answer: Callable[[Request], Answer]
     reads_media: bool = False
     lists: bool = True
+    stored: StoredAnswer | None = None

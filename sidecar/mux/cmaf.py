@@ -51,16 +51,16 @@ def media_segment(track: Track, first: int, last: int, sequence_number: int) -> 
     samples as ranges of the source; decode times are those of the track. The cost depends on the
     number of samples in the segment only.
     """
-    samples = track.samples
-    decode_time = samples.decode_time[first : last + 1]
-    run = Run(
-        base_time=int(decode_time[0]),
-        duration=decode_time[1:] - decode_time[:-1],
-        size=samples.size[first:last],
-        composition=_delayed(samples, first, last),
-        sync=column_slice(samples.sync, first, last),
-    )
+    run = _run(track, first, last)
     return _fragment(track, first, last, run, sequence_number)
+
+
+def movie_fragment(
+    track: Track, first: int, last: int, sequence_number: int, track_id: int
+) -> tuple[Part, ...]:
+    """The same without ``styp``, as a fragment of a file that holds several tracks."""
+    run = _run(track, first, last)
+    return _fragment(track, first, last, run, sequence_number, before=b"", track_id=track_id)
 
 
 def key_frame_segment(
@@ -86,6 +86,18 @@ def edit_media_time(track: Track) -> int:
     return track.edit_media_time + track.samples.composition_delay
 
 
+def _run(track: Track, first: int, last: int) -> Run:
+    samples = track.samples
+    decode_time = samples.decode_time[first : last + 1]
+    return Run(
+        base_time=int(decode_time[0]),
+        duration=decode_time[1:] - decode_time[:-1],
+        size=samples.size[first:last],
+        composition=_delayed(samples, first, last),
+        sync=column_slice(samples.sync, first, last),
+    )
+
+
 def _delayed(samples: Samples, first: int, last: int) -> NDArray[np.int32] | None:
     """Composition offsets as written: none is negative, since the edit list takes the delay back.
 
@@ -99,19 +111,27 @@ def _delayed(samples: Samples, first: int, last: int) -> NDArray[np.int32] | Non
 
 
 def _fragment(
-    track: Track, first: int, last: int, run: Run, sequence_number: int
+    track: Track,
+    first: int,
+    last: int,
+    run: Run,
+    sequence_number: int,
+    *,
+    before: bytes = _STYP,
+    track_id: int = TRACK_ID,
 ) -> tuple[Part, ...]:
     offset, length = byte_ranges(track.samples, first, last)
     payload = int(np.add.reduce(length))
     mdat = mdat_header(payload)
-    head = Inline(b"".join((_STYP, _moof(run, sequence_number, len(mdat)), mdat)))
+    head = Inline(b"".join((before, _moof(run, sequence_number, len(mdat), track_id), mdat)))
     return (head, FileRanges(track.source, offset, length)) if payload else (head,)
 
 
-def _moof(run: Run, sequence_number: int, mdat_head: int) -> bytes:
+def _moof(run: Run, sequence_number: int, mdat_head: int, track_id: int) -> bytes:
     """``moof`` of one ``traf`` with one ``trun``; only what varies stands in its rows."""
     # Version 1: composition offsets are signed.
-    tfhd, trun = run_boxes(run, version=1, tfhd_flags=_TFHD_DEFAULT_BASE_IS_MOOF)
+    flags = _TFHD_DEFAULT_BASE_IS_MOOF
+    tfhd, trun = run_boxes(run, version=1, tfhd_flags=flags, track_id=track_id)
     traf_size = 8 + len(tfhd) + _TFDT.size + trun.size
     moof_size = 8 + MFHD.size + traf_size
     return b"".join(

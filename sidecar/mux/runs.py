@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-# Every output file holds one track, whatever its number was in the source.
+# Segments hold one track, whatever its number was in the source.
 TRACK_ID = 1
 
 # Sample flags (14496-12 8.8.3.1): sample_depends_on 2 = no other; 1 and sample_is_non_sync_sample.
@@ -76,7 +76,9 @@ def column_slice(column: NDArray[_T] | None, first: int, last: int) -> NDArray[_
     return None if column is None else column[first:last]
 
 
-def run_boxes(run: Run, *, version: int, tfhd_flags: int = 0) -> tuple[bytes, TrackRun]:
+def run_boxes(
+    run: Run, *, version: int, tfhd_flags: int = 0, track_id: int = TRACK_ID
+) -> tuple[bytes, TrackRun]:
     """``tfhd`` and ``trun`` of ``run``; only what varies stands in the rows of the latter.
 
     ``version`` of the ``trun``: 1 = composition offsets are signed. ``tfhd_flags``: further ones
@@ -126,7 +128,7 @@ def run_boxes(run: Run, *, version: int, tfhd_flags: int = 0) -> tuple[bytes, Tr
         rows[:, index] = column
     tfhd = b"".join(
         (
-            _TFHD.pack(_TFHD.size + 4 * len(defaults), b"tfhd", tfhd_flags, TRACK_ID),
+            _TFHD.pack(_TFHD.size + 4 * len(defaults), b"tfhd", tfhd_flags, track_id),
             *map(_U32.pack, defaults),
         )
     )

@@ -10,11 +10,14 @@ import structlog
 
 from sidecar.errors import MediaError, NotFound, OriginError, Result, StorageError
 from sidecar.formats.registry import find
-from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
+from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
-from sidecar.service.convert import refusal, write_plan
+from sidecar.service.content import resolve
+from sidecar.service.convert import SourceTable, refusal, write_plan
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
+from sidecar.storage.local import open_local
 from sidecar.timeline.clips import WHOLE
 
 # More plans than this make a reply that is slower to move than to make anew.
@@ -60,9 +63,15 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 raise NotFound("no manifest or segment has this name")
             kind, match = found
             format_name = kind.format
+            reply = origin_pb2.PlanReply()
+            stored = None
+            if kind.stored is not None:
+                stored = await asyncio.to_thread(self._answer_stored, kind.stored, request)
+            if stored is not None:
+                write_plan(reply.plan, stored[0].plan, stored[1])
+                return reply
             loaded = await self._presentations.get(request.document_root, request.path)
             answer = await self._answer(kind, match, request, loaded)
-            reply = origin_pb2.PlanReply()
             write_plan(reply.plan, answer.plan, loaded.sources)
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
@@ -76,6 +85,21 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 plan=refusal(Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name)
             )
         return reply
+
+    def _answer_stored(
+        self, answer: StoredAnswer, request: origin_pb2.PlanRequest
+    ) -> tuple[Answer, SourceTable] | None:
+        """The answer from a media file that need not be indexed, and the file as its source."""
+        content = resolve(request.document_root, request.path)
+        if content.is_manifest:
+            raise NotFound("no manifest or segment has this name")
+        source = open_local(content.path)
+        source.close()
+        identity = source.identity
+        found = answer(parse_options({}, request.args), identity, self._read)
+        if found is None:
+            return None
+        return found, SourceTable((identity,), identity.mtime_ns // 1_000_000_000)
 
     async def _answer(
         self,

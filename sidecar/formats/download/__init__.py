@@ -1,0 +1,1 @@
+"""Downloads: whole presentations in one file."""

@@ -1,0 +1,117 @@
+"""The request kinds of downloads: ``X.ism/X.mp4`` and its like, and ``X.mp4`` itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from sidecar.errors import NotFound
+from sidecar.formats.download.choice import all_tracks, usual_tracks
+from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.media.options import Options
+from sidecar.media.presentation import Rendition
+from sidecar.media.track import Kind
+from sidecar.mux.faststart import stored_file
+from sidecar.mux.fragmented import Fragments, fragmented_file
+from sidecar.mux.plan import CacheClass, Part, Plan
+from sidecar.mux.progressive import AUDIO_FILE, VIDEO_FILE, progressive_file
+from sidecar.storage.source import ReadRange, SourceIdentity
+from sidecar.timeline.clips import clipped
+from sidecar.timeline.cuts import cut
+from sidecar.timeline.segmenter import SegmentPolicy
+
+# Fragments of two seconds, as encoders of Smooth Streaming make them.
+_FRAGMENTS = SegmentPolicy(video=Fraction(2), audio=Fraction(2), text=Fraction(2))
+
+
+def answer_stored(options: Options, identity: SourceIdentity, read: ReadRange) -> Answer | None:
+    """The file itself, its moov in front; None when the query wants less, or it refers to others.
+
+    Whatever codecs it holds, and whether or not any of them can be played adaptively.
+    """
+    if _chooses(options) or options.clip_begin is not None or options.clip_end is not None:
+        return None
+    parts = stored_file(identity, read)
+    return None if parts is None else _answer(parts, "video/mp4")
+
+
+def answer_file(request: Request) -> Answer:
+    """All tracks of the file, or what the query leaves of them."""
+    return _progressive(request, all_tracks(request.selected), audio_only=False)
+
+
+def answer_progressive(request: Request) -> Answer:
+    """The usual tracks in one file, or those that ``?filter=`` selects."""
+    return _progressive(request, _tracks(request), audio_only=request.match["type"] == "m4a")
+
+
+def answer_fragmented(request: Request) -> Answer:
+    """The same as a fragmented file; its fragments keep the times of the presentation."""
+    audio_only = request.match["type"] == "isma"
+    tracks = []
+    for rendition in _of_type(_tracks(request), audio_only):
+        segments = request.timeline.segments(rendition, _FRAGMENTS)
+        which = clipped(segments, request.clip)
+        if which:
+            tracks.append(Fragments(rendition=rendition, segments=segments, which=which))
+    if not tracks:
+        raise NotFound("none of the tracks presents anything then")
+    return _answer(fragmented_file(tracks), "audio/mp4" if audio_only else "video/mp4")
+
+
+def _progressive(request: Request, tracks: Sequence[Rendition], *, audio_only: bool) -> Answer:
+    cuts = cut(_of_type(tracks, audio_only), request.clip)
+    if not cuts:
+        raise NotFound("none of the tracks presents anything then")
+    parts = progressive_file(cuts, file_type=AUDIO_FILE if audio_only else VIDEO_FILE)
+    return _answer(parts, "audio/mp4" if audio_only else "video/mp4")
+
+
+def _tracks(request: Request) -> list[Rendition]:
+    if request.options.filter is not None:
+        return all_tracks(request.selected)
+    return usual_tracks(request.selected)
+
+
+def _of_type(tracks: Sequence[Rendition], audio_only: bool) -> list[Rendition]:
+    wanted = [one for one in tracks if not audio_only or one.kind is Kind.AUDIO]
+    if not wanted:
+        raise NotFound("there is no audio to download" if audio_only else "there are no tracks")
+    return wanted
+
+
+def _chooses(options: Options) -> bool:
+    asked = (options.filter, options.max_bitrate, options.min_bitrate)
+    return any(one is not None for one in asked)
+
+
+def _answer(parts: tuple[Part, ...], content_type: str) -> Answer:
+    plan = Plan(parts=parts, content_type=content_type, cache_class=CacheClass.MEDIA)
+    return Answer(plan=plan)
+
+
+KINDS: tuple[RequestKind, ...] = (
+    RequestKind(
+        name="download.file",
+        format="download",
+        pattern=re.compile(r""),
+        answer=answer_file,
+        stored=answer_stored,
+        reads_media=True,
+    ),
+    RequestKind(
+        name="download.progressive",
+        format="download",
+        pattern=re.compile(r"[^/]*\.(?P<type>mp4|m4a)"),
+        answer=answer_progressive,
+        reads_media=True,
+    ),
+    RequestKind(
+        name="download.fragmented",
+        format="download",
+        pattern=re.compile(r"[^/]*\.(?P<type>ismv|isma)"),
+        answer=answer_fragmented,
+        reads_media=True,
+    ),
+)

@@ -1,0 +1,121 @@
+"""In which order the samples of several tracks follow each other in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.mux.plan import FileRanges, MixedRanges, Part
+from sidecar.storage.source import SourceIdentity
+from sidecar.timeline.cuts import Cut
+
+# Tracks take turns after this many seconds; what a chunk lasts at the most.
+_CHUNK_SECONDS = 2
+# How much later than that of another track media may come in its file for the order to be kept:
+# a player that reads ahead this much plays it without seeking.
+_MAX_LATENESS = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Interleaved:
+    """The payload of a file.
+
+    ``chunk_samples``, ``chunk_position``: for each cut, int64[c]: how many samples each of its
+    chunks holds (in decode order), and where it begins in the payload. ``length``: bytes of the
+    payload. ``parts``: its bytes; none when no sample has any.
+    """
+
+    chunk_samples: tuple[NDArray[np.int64], ...]
+    chunk_position: tuple[NDArray[np.int64], ...]
+    length: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunks:
+    """Chunks of one cut in decode order; each is one run of bytes in its source."""
+
+    samples: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    length: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+
+
+def interleave(cuts: Sequence[Cut]) -> Interleaved:
+    """The order of the samples of ``cuts`` (at least one) in one file, and their ranges.
+
+    Samples of one source keep its order, so that a whole file is one range, unless it is so badly
+    interleaved that no player would get along with it. Otherwise tracks take turns every two
+    seconds; within these, samples keep the order of their sources. The cost is that of a few
+    passes over the sample columns.
+    """
+    sources = list(dict.fromkeys(one.track.source for one in cuts))
+    chunks = [_chunks(one) for one in cuts]
+    which = np.repeat(
+        np.array([sources.index(one.track.source) for one in cuts], dtype=np.int64),
+        [len(one.offset) for one in chunks],
+    )
+    offset = np.concatenate([one.offset for one in chunks])
+    length = np.concatenate([one.length for one in chunks])
+    seconds = np.concatenate([one.seconds for one in chunks])
+
+    order = np.argsort(offset, kind="stable") if len(sources) == 1 else None
+    if order is None or _lateness(seconds[order]) > _MAX_LATENESS:
+        turn = np.floor_divide(seconds, _CHUNK_SECONDS)
+        order = np.lexsort((offset, which, turn))
+    ordered = length[order]
+    after = np.cumsum(ordered)
+    position = np.empty_like(after)
+    position[order] = after - ordered
+    ends = np.cumsum([len(one.offset) for one in chunks])[:-1]
+    kept = order[ordered > 0]
+    return Interleaved(
+        chunk_samples=tuple(one.samples for one in chunks),
+        chunk_position=tuple(np.split(position, ends)),
+        length=int(after[-1]),
+        parts=_parts(sources, which[kept], offset[kept], length[kept]) if len(kept) else (),
+    )
+
+
+def _chunks(cut: Cut) -> _Chunks:
+    track, samples = cut.track, cut.track.samples
+    offset = samples.offset[cut.first : cut.last]
+    size = samples.size[cut.first : cut.last]
+    time = samples.decode_time[cut.first : cut.last] - (track.edit_media_time + cut.origin)
+    turn = time // (_CHUNK_SECONDS * track.timescale)
+    begins = np.empty(len(size), dtype=np.bool_)
+    begins[0] = True
+    np.not_equal(offset[:-1] + size[:-1], offset[1:], out=begins[1:])
+    begins[1:] |= turn[1:] != turn[:-1]
+    at = np.flatnonzero(begins)
+    return _Chunks(
+        samples=np.diff(at, append=len(size)),
+        offset=offset[at],
+        length=np.add.reduceat(size, at, dtype=np.int64),
+        seconds=time[at] / track.timescale,
+    )
+
+
+def _lateness(seconds: NDArray[np.float64]) -> float:
+    """By how much media comes later in the file than media that is played after it, at most."""
+    return float((np.maximum.accumulate(seconds) - seconds).max())
+
+
+def _parts(
+    sources: Sequence[SourceIdentity],
+    which: NDArray[np.int64],
+    offset: NDArray[np.int64],
+    length: NDArray[np.int64],
+) -> tuple[Part, ...]:
+    begins = np.empty(len(offset), dtype=np.bool_)
+    begins[0] = True
+    np.not_equal(offset[:-1] + length[:-1], offset[1:], out=begins[1:])
+    begins[1:] |= which[1:] != which[:-1]
+    at = np.flatnonzero(begins)
+    ranges = offset[at], np.add.reduceat(length, at)
+    if len(sources) == 1:
+        return (FileRanges(sources[0], *ranges),)
+    return (MixedRanges(tuple(sources), which[at], *ranges),)
