@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ _SBR, _PS = 5, 29
 _ESCAPED_TYPE, _ESCAPED_FREQUENCY = 31, 15
 
 
+@lru_cache(maxsize=512)
 def adts_template(specific: bytes) -> bytes:
     """The ADTS header of frames configured by the AudioSpecificConfig ``specific``, length 0.
 

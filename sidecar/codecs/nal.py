@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sidecar.codecs.entry import visual_entry
 from sidecar.errors import UnsupportedMedia
@@ -34,6 +35,7 @@ def has_nal_units(sample_entry_type: str) -> bool:
     return sample_entry_type in _AVC or sample_entry_type in _HEVC
 
 
+@lru_cache(maxsize=512)
 def nal_format(sample_entry_type: str, sample_entry_box: bytes) -> NalFormat:
     """Of a track whose sample entry (whole, of ``sample_entry_type``) is ``sample_entry_box``.
 

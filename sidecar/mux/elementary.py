@@ -228,12 +228,12 @@ def _groups(track: Track, time: NDArray[np.int64], length: int) -> NDArray[np.in
     if count == 1:
         return np.zeros(1, dtype=np.int64)
     duration = np.diff(time)
-    usual = float(np.median(duration))
+    usual = int(duration[count // 2 - 1])
     most = min(
-        _AUDIO_BYTES * count // length, int(_AUDIO_SECONDS * track.timescale / max(usual, 1.0))
+        _AUDIO_BYTES * count // length, int(_AUDIO_SECONDS * track.timescale / max(usual, 1))
     )
     begins = np.arange(count) % max(1, most) == 0
-    begins[1:] |= np.abs(duration - usual) > 1.5
+    begins[1:] |= np.abs(duration - usual) > 1
     return np.flatnonzero(begins)
 
 

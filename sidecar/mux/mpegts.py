@@ -8,12 +8,13 @@ segments are continuous in any order, and each can be made alone.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.mux.pes import BLOCK, Buffer, PesStream, clock_reference, packed, write_headers
+from sidecar.mux.pes import BLOCK, Buffer, PesStream, clock_reference, packed
 from sidecar.mux.psi import PACKET, StreamInfo, pat_packet, pmt_packet
 
 VIDEO_PID = 0x100
@@ -30,7 +31,7 @@ def transport_stream(
     *,
     index: int,
     end: int,
-) -> bytes:
+) -> memoryview:
     """The packets of segment ``index``.
 
     ``program``: PID and description of all elementary streams, whether or not the segment has any
@@ -39,7 +40,7 @@ def transport_stream(
     """
     clock_pid = program[0][0]
     if not streams:
-        return pat_packet(index) + pmt_packet(program, clock_pid, index)
+        return memoryview(pat_packet(index) + pmt_packet(program, clock_pid, index))
     layouts = [packed(stream) for stream in streams]
     clock = _clock_between(clock_pid, streams, end)
 
@@ -53,15 +54,11 @@ def transport_stream(
     row = np.empty(len(sequence), dtype=np.int64)
     row[sequence] = 2 + np.cumsum(count[sequence]) - count[sequence]
 
+    bodies = [body for layout in layouts for body in layout.bodies()]
+    bodies += [(_clock_block(time),) for time in clock]
     pieces: list[Buffer] = []
-    bodies = [layout.body for layout in layouts]
-    firsts = np.concatenate(([0], np.cumsum([len(stream.order) for stream in streams])))
     for at in sequence.tolist():
-        kind = int(rank[at])
-        if kind:
-            pieces += bodies[kind - 1](at - int(firsts[kind - 1]))
-        else:
-            pieces.append(_clock_block(order[at]))
+        pieces += bodies[at]
     body = b"".join(pieces)
 
     total = 2 + int(count.sum())
@@ -71,6 +68,7 @@ def transport_stream(
     packets[0] = np.frombuffer(pat_packet(index), dtype=np.uint8)
     packets[1] = np.frombuffer(pmt_packet(program, clock_pid, index), dtype=np.uint8)
 
+    firsts = list(itertools.accumulate((len(stream.order) for stream in streams), initial=0))
     head = np.zeros(total, dtype=np.uint32)
     for number, layout in enumerate(layouts):
         rows = row[firsts[number] : firsts[number + 1]]
@@ -82,13 +80,12 @@ def transport_stream(
         head[rows[layout.adaptation > 0]] |= 0x20
         if layout.tail:
             head[every[-layout.tail :]] |= 0x20
-        write_headers(packets, rows, layout)
     if len(clock):
         alone = row[firsts[-1] :]
         before = np.cumsum(head >> 8 & 0x1FFF == clock_pid)[alone]
         head[alone] = 0x47000020 | clock_pid << 8 | (before - 1 & 15).astype(np.uint32)
     words[2:, 0] = head[2:].astype(">u4").view(np.uint32)
-    return words.tobytes()
+    return words.data.cast("B")
 
 
 def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:

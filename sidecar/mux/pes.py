@@ -29,7 +29,8 @@ _LONGEST_PACKET = 0xFFFF
 _CONTINUITY = 16
 # A packet with one byte of payload: adaptation field of 182 bytes behind its length.
 _ALMOST_ALL_STUFFING = b"\xb6\x00" + bytes([0xFF]) * 181
-FILL = bytes([0xFF]) * (MOST_ADAPTATION + _PTS_DTS_HEADER + 64)
+# Room for both and the stuffing that either of them may get.
+_HEAD_BYTES = MOST_ADAPTATION + _PTS_DTS_HEADER + 32
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -72,16 +73,22 @@ class Packed:
     blocks: NDArray[np.int64]
     tail: int
 
-    def body(self, at: int) -> list[Buffer]:
-        """The blocks of PES packet ``at``: 0xFF where fields are written later, and its payload."""
-        room = FILL[: int(self.adaptation[at]) + int(self.header[at])]
-        pieces = [room, *self.stream.pieces[at]]
-        if at + 1 < len(self.blocks) or not self.tail:
-            return pieces
-        whole = b"".join(pieces)
-        cut = len(whole) - self.tail
-        ends = [_ALMOST_ALL_STUFFING + whole[i : i + 1] for i in range(cut, len(whole))]
-        return [whole[:cut], *ends]
+    def bodies(self) -> list[Sequence[Buffer]]:
+        """The blocks of each PES packet, adaptation field to payload."""
+        heads = _heads(self)
+        rooms = (self.adaptation + self.header).tolist()
+        bodies: list[Sequence[Buffer]] = [
+            (heads[at : at + room], *pieces)
+            for at, room, pieces in zip(
+                range(0, len(heads), _HEAD_BYTES), rooms, self.stream.pieces, strict=True
+            )
+        ]
+        if self.tail:
+            whole = b"".join(bodies[-1])
+            cut = len(whole) - self.tail
+            ends = [_ALMOST_ALL_STUFFING + whole[i : i + 1] for i in range(cut, len(whole))]
+            bodies[-1] = [whole[:cut], *ends]
+        return bodies
 
 
 def packed(stream: PesStream) -> Packed:
@@ -120,46 +127,47 @@ def packed(stream: PesStream) -> Packed:
     return Packed(stream, both, adaptation - over, header + over, blocks, tail)
 
 
-def write_headers(packets: NDArray[np.uint8], rows: NDArray[np.int64], packs: Packed) -> None:
-    """Writes adaptation fields and PES headers into ``packets`` (uint8[m, 188]), of which ``rows``
-    (int64[n]) are the first packets of the PES packets, filled with 0xFF there."""
+def _heads(packs: Packed) -> bytes:
+    """Adaptation field and PES header of each PES packet, in rows of ``_HEAD_BYTES`` bytes."""
     stream, adaptation = packs.stream, packs.adaptation
-    held = np.flatnonzero(adaptation)
-    packets[rows[held], 4] = adaptation[held] - 1
-    held = np.flatnonzero(adaptation > 1)
-    flags = np.full(len(held), 0x10 if stream.has_pcr else 0, dtype=np.uint8)
+    heads = np.full((len(adaptation), _HEAD_BYTES), 0xFF, dtype=np.uint8)
+    # What a shorter field has no room for, the PES header overwrites.
+    heads[:, 0] = adaptation - 1 & 0xFF
+    heads[:, 1] = 0x10 if stream.has_pcr else 0
     if stream.random_access is not None:
-        flags |= stream.random_access[held].astype(np.uint8) << 6
-    packets[rows[held], 5] = flags
+        heads[stream.random_access, 1] |= 0x40
     if stream.has_pcr:
-        packets[rows, 6:12] = clock_reference(stream.dts)
+        heads[:, 2:8] = clock_reference(stream.dts)
     length = packs.header + stream.size - 6
     length[length > _LONGEST_PACKET] = 0  # video: not said
-    head = np.empty((len(rows), _PTS_HEADER), dtype=np.uint8)
-    head[:, :3] = (0, 0, 1)
-    head[:, 3] = stream.info.stream_id
-    head[:, 4] = length >> 8
-    head[:, 5] = length & 0xFF
-    head[:, 6] = 0x84  # data_alignment_indicator
-    head[:, 7] = np.where(packs.both, 0xC0, 0x80)
-    head[:, 8] = packs.header - 9
-    head[:, 9:] = _stamp(np.where(packs.both, 3, 2), stream.pts)
-    column = 4 + adaptation[:, np.newaxis]
-    packets[rows[:, np.newaxis], column + np.arange(_PTS_HEADER)] = head
-    second = np.flatnonzero(packs.both)
-    if len(second):
-        column = column[second] + np.arange(_PTS_HEADER, _PTS_DTS_HEADER)
-        packets[rows[second, np.newaxis], column] = _stamp(1, stream.dts[second])
+    fixed = np.empty((len(heads), _PTS_DTS_HEADER), dtype=np.uint8)
+    fixed[:, :3] = (0, 0, 1)
+    fixed[:, 3] = stream.info.stream_id
+    fixed[:, 4] = length >> 8
+    fixed[:, 5] = length & 0xFF
+    fixed[:, 6] = 0x84  # data_alignment_indicator
+    fixed[:, 7] = np.where(packs.both, 0xC0, 0x80)
+    fixed[:, 8] = packs.header - 9
+    fixed[:, 9:14] = _stamp(np.where(packs.both, 0x31, 0x21), stream.pts)
+    row = np.arange(0, heads.size, _HEAD_BYTES) + adaptation
+    flat = heads.reshape(-1)
+    count = _PTS_HEADER
+    if packs.both.any():
+        fixed[:, 14:] = _stamp(0x11, stream.dts)
+        fixed[~packs.both, 14:] = 0xFF  # stuffing, or nothing
+        count = _PTS_DTS_HEADER
+    flat[row[:, np.newaxis] + np.arange(count)] = fixed[:, :count]
+    return heads.tobytes()
 
 
 def _stamp(prefix: NDArray[np.int64] | int, time: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """uint8[n, 5]: 33 bits with their markers (2.4.3.6)."""
+    """uint8[n, 5]: 33 bits with their markers (2.4.3.6), ``prefix`` with the first one."""
     field = np.empty((len(time), 5), dtype=np.uint8)
-    field[:, 0] = (prefix << 4) | (time >> 30 & 7) << 1 | 1
+    field[:, 0] = time >> 29 & 0xE | prefix
     field[:, 1] = time >> 22 & 0xFF
-    field[:, 2] = (time >> 15 & 0x7F) << 1 | 1
+    field[:, 2] = time >> 14 & 0xFE | 1
     field[:, 3] = time >> 7 & 0xFF
-    field[:, 4] = (time & 0x7F) << 1 | 1
+    field[:, 4] = time << 1 & 0xFE | 1
     return field
 
 

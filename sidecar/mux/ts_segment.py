@@ -30,7 +30,9 @@ class TrackSpan:
         return self.track.samples.size[self.first : self.last].astype(np.int64)
 
 
-def ts_segment(read: ReadRange, video: TrackSpan, audio: TrackSpan | None, index: int) -> bytes:
+def ts_segment(
+    read: ReadRange, video: TrackSpan, audio: TrackSpan | None, index: int
+) -> memoryview:
     """Segment ``index`` (from 0) of a program of ``video`` and maybe ``audio``.
 
     What it says depends on these samples and on ``index`` alone. Raises ``UnsupportedMedia`` for
@@ -66,7 +68,7 @@ def ts_segment(read: ReadRange, video: TrackSpan, audio: TrackSpan | None, index
     return transport_stream(program, streams, index=index, end=end)
 
 
-def ts_key_frame(read: ReadRange, track: Track, sample: int, start: int, index: int) -> bytes:
+def ts_key_frame(read: ReadRange, track: Track, sample: int, start: int, index: int) -> memoryview:
     """Sync sample ``sample`` alone, presented at ``start`` (ticks), as segment ``index`` of an
     I-frame playlist (RFC 8216 4.3.3.6). Raises what ``ts_segment`` raises."""
     size = track.samples.size[sample : sample + 1].astype(np.int64)
