@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -78,7 +78,18 @@ def period_of(presentation: Presentation, listings: Mapping[str, Listing], clip:
     if clip.end is not None and video:
         end = max(max(one.end for one in video), min(end, clip.end))
     origin = Fraction(0)
-    if clip.begin is not None or min(one.begin for one in everything) > DATED:
-        # The latest: where segments are not aligned, the others hold what comes before it as well.
-        origin = max(one.begin for one in video or everything)
+    if clip.begin is not None:
+        origin = _begin(clip.begin, video, everything)
+    elif (first := min(one.begin for one in everything)) > DATED:
+        origin = first
     return Period(origin=origin, duration=end - origin)
+
+
+def _begin(begin: Fraction, *groups: Sequence[Listing]) -> Fraction:
+    """Where the segments begin that present ``begin``: of the first group that has such."""
+    for group in groups:
+        held = [one.begin for one in group if one.begin <= begin]
+        if held:
+            # The latest: where segments are not aligned, the others hold what comes before it too.
+            return max(held)
+    return min(one.begin for group in groups for one in group)
