@@ -12,6 +12,9 @@ local PATTERNS = {
     "^(.*/[^/]+%.mp4)/(.*)$",
 }
 
+-- Files that are sent whole.
+local DOWNLOAD = "/[^/]+%.mp4$"
+
 -- The byte sequences of UTF-8 beyond ASCII (RFC 3629). Replaced by a byte and
 -- not by nothing, so that what stood around one cannot join to another.
 local SEQUENCES = {
@@ -45,7 +48,8 @@ end
 
 
 -- Splits a decoded URI: "/vod/video.ism/dash/x.dash" gives "/vod/video.ism"
--- and "dash/x.dash". Returns nil, result name when there is nothing to ask
+-- and "dash/x.dash"; "/vod/video.mp4" gives itself and "", the download of the
+-- file. Returns nil, result name when there is nothing to ask
 -- the sidecar: FMP4_BAD_REQUEST for what only an attacker sends (control
 -- bytes, dot segments that outlived nginx's normalisation) or what the contract
 -- with the sidecar cannot carry (other encodings than UTF-8), FMP4_NOT_FOUND
@@ -69,7 +73,14 @@ function _M.split(uri)
         end
     end
 
-    if not path or virtual_path == "" or str_find(path, "//", 1, true) then
+    if not path and str_find(uri, DOWNLOAD) then
+        path, virtual_path = uri, ""
+
+    elseif virtual_path == "" then
+        path = nil
+    end
+
+    if not path or str_find(path, "//", 1, true) then
         return nil, "FMP4_NOT_FOUND"
     end
 
