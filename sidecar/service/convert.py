@@ -133,7 +133,7 @@ def _alternating(part: HeadedRanges, sources: SourceTable) -> bytes:
         _delimited(_FILE, _SOURCE + _varint(sources.position(file)), size) for file in part.sources
     ]
     fixed = [_PARTS + _varint(len(head) + size) + head for head in before]
-    encoded = []
+    encoded: list[bytes] = []
     for at, (which, head) in enumerate(zip(part.which.tolist(), part.heads, strict=True)):
         encoded += (
             _delimited(_PARTS, _delimited(_INLINE, head)),

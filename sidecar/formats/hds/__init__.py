@@ -1,0 +1,1 @@
+"""HTTP Dynamic Streaming: F4M manifests, bootstrap information, fragments of FLV tags."""
