@@ -186,7 +186,7 @@ OPTIONS: dict[str, Option] = {
     "start": _moment("begin of the clip, counted from `vbegin`"),
     "t": Option(
         read=parse_range,
-        allowed=f"one or two moments, each {_MOMENT}, joined by a dash",
+        allowed="a moment like that of vbegin, or two joined by a dash",
         meaning="begin, or begin and end of the clip",
         in_head=False,
     ),
