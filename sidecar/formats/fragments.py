@@ -11,6 +11,7 @@ from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.cmaf import init_segment, media_segment
 from sidecar.mux.plan import CacheClass, Inline, Plan
+from sidecar.mux.text import text_segment
 from sidecar.timeline.segments import SegmentList
 
 CONTENT_TYPES = {Kind.VIDEO: "video/mp4", Kind.AUDIO: "audio/mp4", Kind.TEXT: "application/mp4"}
@@ -48,7 +49,9 @@ def segment_answer(
     first_sample = segments.first_sample[index : until + 1].tolist()
     plans = [
         Plan(
-            parts=media_segment(
+            parts=text_segment(rendition, segments, at)
+            if rendition.kind is Kind.TEXT
+            else media_segment(
                 rendition.track, first_sample[at - index], first_sample[at - index + 1], at + 1
             ),
             content_type=content_type,

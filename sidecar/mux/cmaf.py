@@ -122,9 +122,21 @@ def _fragment(
 ) -> tuple[Part, ...]:
     offset, length = byte_ranges(track.samples, first, last)
     payload = int(np.add.reduce(length))
-    mdat = mdat_header(payload)
-    head = Inline(b"".join((before, _moof(run, sequence_number, len(mdat), track_id), mdat)))
+    head = Inline(segment_head(run, payload, sequence_number, before=before, track_id=track_id))
     return (head, FileRanges(track.source, offset, length)) if payload else (head,)
+
+
+def segment_head(
+    run: Run,
+    payload: int,
+    sequence_number: int,
+    *,
+    before: bytes = _STYP,
+    track_id: int = TRACK_ID,
+) -> bytes:
+    """All of a segment that stands before the ``payload`` bytes of its samples."""
+    mdat = mdat_header(payload)
+    return b"".join((before, _moof(run, sequence_number, len(mdat), track_id), mdat))
 
 
 def _moof(run: Run, sequence_number: int, mdat_head: int, track_id: int) -> bytes:
