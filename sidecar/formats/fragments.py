@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
 from sidecar.errors import FragmentNotAvailable, FragmentNotFound
 from sidecar.formats.spec import Answer, Request
@@ -66,7 +66,7 @@ def segment_answer(
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
 
 
-def numbered(segments: SegmentList, number: int) -> int:
+def numbered(segments: Sized, number: int) -> int:
     """Index of the segment that is ``number``, counting from 1.
 
     Raises ``FragmentNotFound`` before the first, ``FragmentNotAvailable`` after the last.

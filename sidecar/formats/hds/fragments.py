@@ -9,13 +9,9 @@ from numpy.typing import NDArray
 
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind, Track
-from sidecar.mux.flv import Span, decode_times, first_tick, is_supported, milliseconds, reordering
+from sidecar.mux.flv import Span, first_tick, is_supported, milliseconds, reordering
+from sidecar.timeline.muxed import muxed
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
-from sidecar.timeline.segments import SegmentList
-
-# Audio alone before the video begins or after it ends makes a fragment of its own from half of
-# this length on (seconds) where policies ask for every GOP.
-_SHORTEST = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -23,10 +19,8 @@ class FragmentList:
     """Fragments 0 .. n-1 of a stream of one video, one audio rendition or both.
 
     - ``start``: int64[n+1], ms: when fragment k is presented from; start[n] is the end.
-    - ``video_first``: int64[n+1], fragment k holds video samples video_first[k] ..
-      video_first[k+1]-1, maybe none; None without video.
-    - ``audio_begin``: int64[n+1], ticks: fragment k holds the audio samples that are decoded at
-      audio_begin[k] or later, before audio_begin[k+1]; None without audio.
+    - ``video_first``, ``audio_first``: int64[n+1]; fragment k holds samples first[k] ..
+      first[k+1]-1 of the track, maybe none; None without that track.
     - ``earlier``: by how much video is decoded earlier than its source says, ms.
     """
 
@@ -34,7 +28,7 @@ class FragmentList:
     audio: Track | None
     start: NDArray[np.int64]
     video_first: NDArray[np.int64] | None
-    audio_begin: NDArray[np.int64] | None
+    audio_first: NDArray[np.int64] | None
     earlier: int
 
     def __len__(self) -> int:
@@ -42,15 +36,17 @@ class FragmentList:
 
     def spans(self, index: int) -> tuple[Span | None, Span | None]:
         """(video, audio) samples of fragment ``index``."""
-        video = audio = None
-        if self.video is not None and self.video_first is not None:
-            first, last = self.video_first[index : index + 2].tolist()
-            video = Span(track=self.video, first=first, last=last)
-        if self.audio is not None and self.audio_begin is not None:
-            decode_time = self.audio.samples.decode_time[:-1]
-            first, last = np.searchsorted(decode_time, self.audio_begin[index : index + 2]).tolist()
-            audio = Span(track=self.audio, first=first, last=last)
-        return video, audio
+        return (
+            _span(self.video, self.video_first, index),
+            _span(self.audio, self.audio_first, index),
+        )
+
+
+def _span(track: Track | None, first: NDArray[np.int64] | None, index: int) -> Span | None:
+    if track is None or first is None:
+        return None
+    begin, end = first[index : index + 2].tolist()
+    return Span(track=track, first=begin, last=end)
 
 
 def fragment_list(
@@ -61,88 +57,62 @@ def fragment_list(
 ) -> FragmentList:
     """The fragments of ``video``, of ``audio``, or of both muxed (one of them at least).
 
-    A fragment begins with the key frame of a video segment. Audio goes by timestamps of decoding,
-    so that those of all fragments together never go back; what lies before the video's start or
-    after its end is part of the first or last fragment, or makes fragments of its own where the
-    timeline has segments there.
+    A fragment begins with the key frame of a video segment. Sound goes to fragments by the time at
+    which that is decoded, not presented: so timestamps of tags never go back from one fragment to
+    the next.
     """
+    one = video or audio
+    assert one is not None
+    segments = timeline.segments(one, policy)
+    video_first = segments.first_sample if video else None
+    audio_first = None if video else segments.first_sample
     all_video = timeline.presentation.of_kind(Kind.VIDEO)
-    earlier = reordering([one.track for one in all_video if is_supported(one)])
-    sound = timeline.segments(audio, policy) if audio else None
-    if video is None:
-        assert audio is not None
-        assert sound is not None
-        begin = audio.track.samples.decode_time[sound.first_sample]
-        return FragmentList(
-            video=None,
-            audio=audio.track,
-            start=_ascending(milliseconds(sound.start, sound.timescale)),
-            video_first=None,
-            audio_begin=_outer(begin, audio.track),
-            earlier=earlier,
-        )
-
-    track, pictures = video.track, timeline.segments(video, policy)
-    start = milliseconds(pictures.start, pictures.timescale)
-    video_first = pictures.first_sample
-    if audio is None or sound is None:
-        return FragmentList(
-            video=track,
-            audio=None,
-            start=_ascending(start),
-            video_first=video_first,
-            audio_begin=None,
-            earlier=earlier,
-        )
-
-    # Where key frames are decoded, so that a fragment's audio does not come before its video.
-    turn = _decoded(track, pictures, earlier)
-    heard = milliseconds(sound.start, sound.timescale)
-    least = int(1000 * max(float(policy.video), _SHORTEST)) // 2
-    before = heard[:-1][heard[:-1] <= turn[0] - least]
-    after = heard[:-1][heard[:-1] >= start[-1]]
-    ends = np.array([max(int(start[-1]), int(heard[-1]))])
-    begin = np.concatenate((before, turn, after, ends))
-    start = np.concatenate((before, start[:-1], after, ends))
-    start[0] = min(int(start[0]), int(heard[0]))
+    earlier = reordering([other.track for other in all_video if is_supported(other)])
+    if video and audio:
+        both = muxed(video.track, segments, audio.track, timeline.segments(audio, policy))
+        segments, video_first = both.video, both.video.first_sample
+        audio_first = _cut(video.track, video_first, earlier, audio.track, both.audio_first)
+    if audio and audio_first is not None:
+        audio_first = np.maximum(audio_first, _priming(audio.track))
     return FragmentList(
-        video=track,
-        audio=audio.track,
-        start=_ascending(start),
-        video_first=np.concatenate(
-            (
-                np.zeros(len(before), dtype=np.int64),
-                video_first,
-                np.full(len(after), video_first[-1]),
-            )
-        ),
-        audio_begin=_outer(
-            first_tick(begin, audio.track.timescale) + audio.track.edit_media_time, audio.track
-        ),
+        video=video.track if video else None,
+        audio=audio.track if audio else None,
+        start=_ascending(milliseconds(segments.start, segments.timescale)),
+        video_first=video_first,
+        audio_first=audio_first,
         earlier=earlier,
     )
 
 
-def _decoded(track: Track, segments: SegmentList, earlier: int) -> NDArray[np.int64]:
-    """Timestamps of decoding of the first samples of ``segments``, ms."""
-    first = segments.first_sample[:-1]
-    ticks = track.samples.decode_time[first] - track.edit_media_time
-    turn = milliseconds(ticks, track.timescale) - earlier
-    turn[0] = int(decode_times(Span(track=track, first=0, last=1), earlier)[0])
-    return turn
+def _cut(
+    video: Track,
+    video_first: NDArray[np.int64],
+    earlier: int,
+    audio: Track,
+    audio_first: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """``audio_first``, for fragments with video: the first sound that is not before its key frame
+    is decoded; but the first fragment of all holds what comes before it too."""
+    at = 1 + np.flatnonzero(video_first[2:] > video_first[1:-1])
+    ticks = video.samples.decode_time[video_first[at]] - video.edit_media_time
+    turn = milliseconds(ticks, video.timescale) - earlier
+    cut = audio_first.copy()
+    cut[at] = np.searchsorted(
+        audio.samples.decode_time[:-1],
+        first_tick(turn, audio.timescale) + audio.edit_media_time,
+    )
+    ascending: NDArray[np.int64] = np.maximum.accumulate(cut)
+    return ascending
 
 
-def _outer(begin: NDArray[np.int64], track: Track) -> NDArray[np.int64]:
-    """``begin``, the first without priming, the last with all that follows.
+def _priming(track: Track) -> int:
+    """How many first samples are left out: those that are heard by less than half of a frame.
 
-    What is heard by less than half of a frame is priming: its timestamp would be 0 too, and it
-    would push back all sound that comes after it.
+    Their timestamp could but be 0 like that of the next, and they would push back all that follows.
     """
     decode_time = track.samples.decode_time
-    begin = begin.copy()
-    begin[0] = track.edit_media_time - int(decode_time[1] - decode_time[0]) // 2
-    begin[-1] = decode_time[-1]
-    return begin
+    half = int(decode_time[1] - decode_time[0]) // 2
+    return int(np.searchsorted(decode_time[:-1], track.edit_media_time - half))
 
 
 def _ascending(start: NDArray[np.int64]) -> NDArray[np.int64]:
