@@ -20,6 +20,11 @@ from sidecar.media.track import Kind
 from sidecar.mux.rates import frame_rate
 
 _ROLE = "urn:mpeg:dash:role:2011"
+# What says of a role that it is for those who cannot see, or not hear (DASH-IF IOP 3.11).
+_ACCESSIBILITY = {
+    "description": ("urn:tva:metadata:cs:AudioPurposeCS:2007", "1"),
+    "caption": (_ROLE, "caption"),
+}
 _TRICK_PLAY = "http://dashif.org/guidelines/trickmode"
 _CONTENT_TYPES = {Kind.AUDIO: "audio", Kind.VIDEO: "video", Kind.TEXT: "text"}
 _LANGUAGE = re.compile(r"[a-zA-Z]{1,8}(-[a-zA-Z0-9]{1,8})*")  # xs:language
@@ -92,17 +97,30 @@ def adaptation_set_element(
         # Players that do not know what this is must not choose the set.
         child(element, "EssentialProperty", schemeIdUri=_TRICK_PLAY, value=str(main))
     labels = {rendition.label for rendition in adaptation.renditions}
-    if len(labels) == 1 and first.label:
-        child(element, "Label").text = _printable(first.label)
-    if adaptation.role == "description":
-        child(
-            element,
-            "Accessibility",
-            schemeIdUri="urn:tva:metadata:cs:AudioPurposeCS:2007",
-            value="1",
-        )
-    child(element, "Role", schemeIdUri=_ROLE, value=adaptation.role)
+    describe_choice(element, first if len(labels) == 1 else None, adaptation.role)
     return element
+
+
+def describe_choice(element: etree._Element, labelled: Rendition | None, role: str) -> None:
+    """What a viewer chooses by: the label of ``labelled``, and ``role``."""
+    if labelled is not None and labelled.label:
+        child(element, "Label").text = _printable(labelled.label)
+    scheme, value = _ACCESSIBILITY.get(role, (None, None))
+    if scheme is not None:
+        child(element, "Accessibility", schemeIdUri=scheme, value=value)
+    child(element, "Role", schemeIdUri=_ROLE, value=role)
+
+
+def text_attributes(rendition: Rendition) -> dict[str, str | None]:
+    """What sets of text say of themselves, whatever they are made of."""
+    bandwidth = str(rendition.bitrate)
+    return {
+        "group": str(GROUPS[Kind.TEXT]),
+        "contentType": _CONTENT_TYPES[Kind.TEXT],
+        "lang": _language(rendition),
+        "minBandwidth": bandwidth,
+        "maxBandwidth": bandwidth,
+    }
 
 
 def representation_element(

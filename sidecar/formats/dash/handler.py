@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from fractions import Fraction
 
 from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound, NotFound
 from sidecar.formats.dash.mpd import CONTENT_TYPE, KEY_FRAMES, mpd
+from sidecar.formats.dash.text import answer_sidecar
 from sidecar.formats.fragments import init_answer, numbered, segment_answer
 from sidecar.formats.key_frames import key_frame_answer, key_frames_of
+from sidecar.formats.policies import source_policy
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.formats.urls import find_rendition
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation, Rendition
-from sidecar.media.track import Kind
 from sidecar.mux.plan import CacheClass, Inline, Plan
 from sidecar.timeline.segmenter import SegmentPolicy
 from sidecar.timeline.segments import SegmentList
 
-_SOURCE_FRAGMENTS = SegmentPolicy(video=Fraction(0), audio=Fraction(0), text=Fraction(0))
-_GOPS = SegmentPolicy(video=Fraction(0), audio=Fraction(2), text=Fraction(2))
-
 
 def policy(presentation: Presentation, options: Options) -> SegmentPolicy:
-    """DASH segments are the source's fragments; those of a progressive source are its GOPs, and
-    2 s of audio and text; ``mpd.minimum_fragment_length`` merges either."""
-    length = options.mpd_minimum_fragment_length
-    if length:
-        return SegmentPolicy(video=length, audio=length, text=length)
-    first = (presentation.of_kind(Kind.VIDEO) or presentation.renditions)[0]
-    return _GOPS if first.track.samples.fragment_start is None else _SOURCE_FRAGMENTS
+    """DASH segments are those of the source, merged by ``mpd.minimum_fragment_length``."""
+    return source_policy(presentation, options.mpd_minimum_fragment_length)
 
 
 def answer_mpd(request: Request) -> Answer:
@@ -156,5 +148,13 @@ KINDS = (
     _kind("dash.segment", rf"dash/{_TIMED}", answer_timed_segment),
     _kind("dash.numbered", rf"dash/{_NUMBERED}", answer_numbered_segment),
     _kind("dash.init", rf"dash/{_STEM}\.dash", answer_init),
+    RequestKind(
+        name="dash.sidecar",
+        format="dash",
+        pattern=re.compile(rf"dash/{_STEM}\.(?P<type>webvtt|ttml)"),
+        answer=answer_sidecar,
+        reads_media=True,
+        lists=False,
+    ),
     _kind("dash.mpd", r"[^/]*\.mpd", answer_mpd, lists=True),
 )

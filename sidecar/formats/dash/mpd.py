@@ -20,6 +20,7 @@ from sidecar.formats.dash.elements import (
 )
 from sidecar.formats.dash.period import Listing, Period, listing, period_of
 from sidecar.formats.dash.template import NAMESPACE, segment_template
+from sidecar.formats.dash.text import append_sidecars
 from sidecar.formats.urls import encoded, suffix
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation
@@ -83,6 +84,9 @@ def mpd(
         )
         _set_access(described, adaptation, of_set, timeline.aligned(policy))
         _set_segments(described, adaptation, of_set, presentation.name, period, options)
+    if clip.is_whole:
+        # Files know no clips: they would begin somewhere else than the rest does.
+        append_sidecars(element, sets, presentation.name, options)
     etree.indent(root)
     return etree.tostring(root, xml_declaration=True, encoding="utf-8")
 
