@@ -54,29 +54,29 @@ def interleave(cuts: Sequence[Cut]) -> Interleaved:
     """
     sources = list(dict.fromkeys(one.track.source for one in cuts))
     chunks = [_chunks(one) for one in cuts]
-    which = np.repeat(
-        np.array([sources.index(one.track.source) for one in cuts], dtype=np.int64),
-        [len(one.offset) for one in chunks],
-    )
+    counts = [len(one.offset) for one in chunks]
     offset = np.concatenate([one.offset for one in chunks])
     length = np.concatenate([one.length for one in chunks])
     seconds = np.concatenate([one.seconds for one in chunks])
+    which: NDArray[np.int64] | None = None
+    if len(sources) > 1:
+        source = np.array([sources.index(one.track.source) for one in cuts], dtype=np.int64)
+        which = np.repeat(source, counts)
 
-    order = np.argsort(offset, kind="stable") if len(sources) == 1 else None
-    if order is None or _lateness(seconds[order]) > _MAX_LATENESS:
+    order = np.argsort(offset, kind="stable")
+    if which is not None or _lateness(seconds[order]) > _MAX_LATENESS:
         turn = np.floor_divide(seconds, _CHUNK_SECONDS)
-        order = np.lexsort((offset, which, turn))
-    ordered = length[order]
-    after = np.cumsum(ordered)
+        order = np.lexsort((offset, turn) if which is None else (offset, which, turn))
+    length = length[order]
+    after = np.cumsum(length)
     position = np.empty_like(after)
-    position[order] = after - ordered
-    ends = np.cumsum([len(one.offset) for one in chunks])[:-1]
-    kept = order[ordered > 0]
+    position[order] = after - length
+    ordered = None if which is None else which[order]
     return Interleaved(
         chunk_samples=tuple(one.samples for one in chunks),
-        chunk_position=tuple(np.split(position, ends)),
+        chunk_position=tuple(np.split(position, np.cumsum(counts)[:-1])),
         length=int(after[-1]),
-        parts=_parts(sources, which[kept], offset[kept], length[kept]) if len(kept) else (),
+        parts=_parts(sources, ordered, offset[order], length),
     )
 
 
@@ -106,16 +106,24 @@ def _lateness(seconds: NDArray[np.float64]) -> float:
 
 def _parts(
     sources: Sequence[SourceIdentity],
-    which: NDArray[np.int64],
+    which: NDArray[np.int64] | None,
     offset: NDArray[np.int64],
     length: NDArray[np.int64],
 ) -> tuple[Part, ...]:
+    """The ranges, neighbours merged. ``which``: source of each range, None = the only one."""
+    held = length > 0
+    if not held.all():
+        offset, length = offset[held], length[held]
+        which = None if which is None else which[held]
+        if not len(offset):
+            return ()
     begins = np.empty(len(offset), dtype=np.bool_)
     begins[0] = True
     np.not_equal(offset[:-1] + length[:-1], offset[1:], out=begins[1:])
-    begins[1:] |= which[1:] != which[:-1]
+    if which is not None:
+        begins[1:] |= which[1:] != which[:-1]
     at = np.flatnonzero(begins)
     ranges = offset[at], np.add.reduceat(length, at)
-    if len(sources) == 1:
+    if which is None:
         return (FileRanges(sources[0], *ranges),)
     return (MixedRanges(tuple(sources), which[at], *ranges),)

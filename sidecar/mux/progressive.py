@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.boxes.write import box, boxed, full_box
+from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import UnsupportedMedia
 from sidecar.media.track import Kind, Samples
 from sidecar.mux.interleave import Interleaved, interleave
@@ -25,6 +26,7 @@ VIDEO_FILE = box(b"ftyp", b"iso2", bytes(4), b"isomiso2mp41")
 AUDIO_FILE = box(b"ftyp", b"M4A ", bytes(4), b"M4A isommp42")
 
 _UINT32_MAX = 0xFFFFFFFF
+_LATEST = 1 << 61  # twice a time in ticks of the sampling rate, within 64 bits
 _COUNT = struct.Struct(">I")
 _GROUPS = {Kind.AUDIO: 1, Kind.VIDEO: 2, Kind.TEXT: 3}
 
@@ -38,6 +40,7 @@ def progressive_file(cuts: Sequence[Cut], *, file_type: bytes) -> tuple[Part, ..
 
     Raises ``UnsupportedMedia`` when a sample lasts longer than a table can say.
     """
+    cuts = [_in_samples(one) for one in cuts]
     payload = interleave(cuts)
     mdat = mdat_header(payload.length)
     times = [_Times.of(one) for one in cuts]
@@ -48,6 +51,31 @@ def progressive_file(cuts: Sequence[Cut], *, file_type: bytes) -> tuple[Part, ..
     for offsets, position in zip(head.chunk_offsets, payload.chunk_position, strict=True):
         np.add(position, head.size + len(mdat), out=offsets, casting="unsafe")
     return Inline(b"".join([*head.pieces, mdat])), *payload.parts
+
+
+def _in_samples(cut: Cut) -> Cut:
+    """Sound whose timescale is finer than its sampling rate (Smooth: 10 MHz), in samples.
+
+    libavformat takes the ticks of priming that an edit list hides for samples.
+    """
+    track, samples = cut.track, cut.track.samples
+    if not isinstance(track.facts, AudioFacts) or samples.composition_offset is not None:
+        return cut
+    rate, timescale = track.facts.sampling_rate, track.timescale
+    if timescale <= rate or int(samples.decode_time[-1]) > _LATEST // rate:
+        return cut
+    decode_time = (2 * rate * samples.decode_time + timescale) // (2 * timescale)
+    retimed = replace(
+        track,
+        timescale=rate,
+        edit_media_time=rescale(track.edit_media_time, timescale, rate),
+        samples=replace(samples, decode_time=decode_time),
+    )
+    return replace(
+        cut,
+        rendition=replace(cut.rendition, track=retimed),
+        origin=rescale(cut.origin, timescale, rate),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
