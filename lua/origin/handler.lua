@@ -102,7 +102,8 @@ end
 
 -- Plans until a plan's sources hold still for as long as opening them takes.
 local function answer_miss(key, root, uri, args, method, settings)
-    local path, virtual_path = split(uri)
+    local path, virtual_path, packaged = split(uri, settings.handle_ism,
+                                                settings.handle_f4f)
     if not path then
         return refuse_route(virtual_path, method, settings)
     end
@@ -118,7 +119,8 @@ local function answer_miss(key, root, uri, args, method, settings)
         directives = settings.directives,
         method = method,
         request_id = var.request_id,
-        read_ahead = settings.read_ahead,
+        -- a packaged fragment is found as fast as planned ahead
+        read_ahead = packaged and 0 or settings.read_ahead,
     }
 
     local stale
@@ -151,7 +153,7 @@ function _M.content(settings)
         return refuse_method(method, settings)
     end
 
-    if not settings.handle_ism then
+    if not settings.handle_ism and not settings.handle_f4f then
         return refuse_route("FMP4_NOT_FOUND", method, settings)
     end
 

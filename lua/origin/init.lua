@@ -80,6 +80,7 @@ function _M.location(text)
 
     locations = locations + 1
     local settings = {
+        handle_f4f = values.usp_handle_f4f,
         handle_ism = values.usp_handle_ism,
         cors = values.origin_cors,
         read_ahead = values.origin_read_ahead,

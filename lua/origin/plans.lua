@@ -73,6 +73,11 @@ local function track_of(question)
     local track, number = str_match(question.virtual_path,
                                     "^(.*%-)(%d+)%.[%w]+$")
     if not track then
+        track, number = str_match(question.virtual_path,
+                                  "^(.*%-Seg%d+%-Frag)(%d+)$")
+    end
+
+    if not track then
         return nil
     end
 

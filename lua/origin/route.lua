@@ -27,6 +27,9 @@ local SEQUENCES = {
     "\244[\128-\143][\128-\191][\128-\191]",
 }
 
+-- Fragments of packaged HDS: nameSeg1-Frag7 lies in nameSeg1.f4f.
+local PACKAGED = "^(.*/[^/]*Seg([1-9]%d*))%-Frag([1-9]%d*)$"
+
 -- Longer ones are no URL that any manifest of ours contains.
 local MAX_VIRTUAL_PATH = 2048
 
@@ -54,7 +57,11 @@ end
 -- bytes, dot segments that outlived nginx's normalisation) or what the contract
 -- with the sidecar cannot carry (other encodings than UTF-8), FMP4_NOT_FOUND
 -- for a URI without presentation or virtual path.
-function _M.split(uri)
+--
+-- ism, f4f: what the location handles (usp_handle_ism, usp_handle_f4f; only the
+-- first by default). "/hds/xSeg1-Frag7" is a fragment of packaged HDS where it
+-- does not lie below a presentation: "/hds/xSeg1.f4f", "Seg1-Frag7", true.
+function _M.split(uri, ism, f4f)
     if str_find(uri, "[%z\1-\31\127]") or not is_utf8(uri) then
         return nil, "FMP4_BAD_REQUEST"
     end
@@ -65,16 +72,24 @@ function _M.split(uri)
         return nil, "FMP4_BAD_REQUEST"
     end
 
-    local path, virtual_path
-    for i = 1, #PATTERNS do
+    local path, virtual_path, packaged
+    for i = 1, ism == false and 0 or #PATTERNS do
         local found, rest = str_match(uri, PATTERNS[i])
         if found and (not path or #found > #path) then
             path, virtual_path = found, rest
         end
     end
 
-    if not path and str_find(uri, DOWNLOAD) then
+    if not path and ism ~= false and str_find(uri, DOWNLOAD) then
         path, virtual_path = uri, ""
+
+    elseif not path and f4f then
+        local file, segment, fragment = str_match(uri, PACKAGED)
+        if file then
+            path = file .. ".f4f"
+            virtual_path = "Seg" .. segment .. "-Frag" .. fragment
+            packaged = true
+        end
 
     elseif virtual_path == "" then
         path = nil
@@ -88,7 +103,7 @@ function _M.split(uri)
         return nil, "FMP4_BAD_REQUEST"
     end
 
-    return path, virtual_path
+    return path, virtual_path, packaged
 end
 
 

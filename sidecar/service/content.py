@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from sidecar.errors import BadRequest, Forbidden, NotFound
+from sidecar.storage.source import SourceIdentity
 
 MANIFEST_EXTENSIONS = frozenset({".ism"})
 MEDIA_EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".m4a", ".mov", ".ismv", ".isma", ".ismt", ".cmfv", ".cmfa", ".cmft"}
 )
+PACKAGED_EXTENSIONS = frozenset({".f4f", ".f4x"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +38,14 @@ def _inside(root: str, path: str) -> bool:
     return path.startswith(root if root.endswith("/") else root + "/")
 
 
-def resolve(document_root: str, path: str) -> Content:
+def resolve(
+    document_root: str,
+    path: str,
+    extensions: frozenset[str] = MANIFEST_EXTENSIONS | MEDIA_EXTENSIONS,
+) -> Content:
     """The content that the request path ``path`` names below ``document_root``.
+
+    ``extensions``: of the files that are asked for, in lower case.
 
     Raises ``BadRequest`` for paths that cannot be names of files, ``Forbidden`` when the file lies
     outside the document root once symlinks are resolved, ``NotFound`` when it does not exist or
@@ -49,7 +58,7 @@ def resolve(document_root: str, path: str) -> Content:
     asked = document_root.rstrip("/") + path
     pure = PurePosixPath(path)
     extension = pure.suffix.lower()
-    if extension not in MANIFEST_EXTENSIONS and extension not in MEDIA_EXTENSIONS:
+    if extension not in extensions:
         raise NotFound(f"files named *{extension} are not served")
     root = os.path.realpath(document_root)
     return Content(
@@ -74,6 +83,14 @@ def resolve_source(content: Content, src: str) -> str:
         raise Forbidden("the server manifest names a remote source, which is not allowed here")
     what = f"the source {PurePosixPath(src).name} of the server manifest"
     return _real_path(content.root, str(PurePosixPath(content.path).parent / src), what)
+
+
+def check_references(content: Content, references: Iterable[SourceIdentity]) -> None:
+    """Raises ``Forbidden`` unless the files that a media file of ``content`` refers to lie inside
+    the document root."""
+    for reference in references:
+        if not _inside(content.root, reference.path):
+            raise Forbidden("the media file refers to a file outside the document root")
 
 
 def _real_path(root: str, path: str, what: str) -> str:

@@ -15,6 +15,7 @@ from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.content import resolve
 from sidecar.service.convert import SourceTable, refusal, write_plan
+from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
 from sidecar.storage.local import open_local
@@ -58,6 +59,10 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                         headers=[("Allow", "GET, HEAD, OPTIONS")],
                     )
                 )
+            directives = {given.name: tuple(given.args) for given in request.directives}
+            if is_packaged(request.path, directives):
+                format_name = "hds"
+                return await self._packaged(request)
             found = find(request.virtual_path)
             if found is None:
                 raise NotFound("no manifest or segment has this name")
@@ -84,6 +89,14 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             return origin_pb2.PlanReply(
                 plan=refusal(Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name)
             )
+        return reply
+
+    async def _packaged(self, request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply:
+        plan, sources = await asyncio.to_thread(
+            packaged_answer, request.document_root, request.path, request.virtual_path, self._read
+        )
+        reply = origin_pb2.PlanReply()
+        write_plan(reply.plan, plan, sources)
         return reply
 
     def _answer_stored(
@@ -123,7 +136,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
             directives={given.name: tuple(given.args) for given in request.directives},
         )
-        if kind.reads_media:
+        reads = kind.reads_media
+        if reads if isinstance(reads, bool) else reads(asked):
             return await asyncio.to_thread(kind.answer, asked)
         return kind.answer(asked)
 

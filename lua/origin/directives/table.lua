@@ -14,6 +14,15 @@ return {
         doc = "Answer the virtual paths of .ism, .isml and .mp4 files.",
     },
     {
+        name = "usp_handle_f4f",
+        contexts = { location = true },
+        kind = "flag",
+        default = false,
+        sidecar = true,
+        doc = "Answer fragments of packaged HDS, nameSeg1-Frag7 from "
+              .. "nameSeg1.f4f through its index nameSeg1.f4x.",
+    },
+    {
         name = "origin_cors",
         contexts = { http = true, location = true },
         kind = "flag",

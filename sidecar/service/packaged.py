@@ -1,0 +1,47 @@
+"""Fragments of packaged HDS in the document root."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sidecar.errors import NotFound
+from sidecar.formats.hds.packaged import packaged_fragment
+from sidecar.mux.plan import Plan
+from sidecar.service.content import PACKAGED_EXTENSIONS, resolve
+from sidecar.service.convert import SourceTable
+from sidecar.storage.local import open_local
+from sidecar.storage.source import ReadRange, SourceIdentity
+
+DIRECTIVE = "usp_handle_f4f"
+_VIRTUAL_PATH = re.compile(r"(?P<segment>Seg[1-9][0-9]{0,8})-Frag(?P<fragment>[1-9][0-9]{0,8})")
+
+
+def is_packaged(path: str, directives: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether a request for ``path`` is one for a packaged fragment, and its location has some."""
+    return path.endswith(".f4f") and directives.get(DIRECTIVE, ("off",))[:1] != ("off",)
+
+
+def packaged_answer(
+    document_root: str, path: str, virtual_path: str, read: ReadRange
+) -> tuple[Plan, SourceTable]:
+    """The plan of ``Seg1-Frag7`` of ``/dir/nameSeg1.f4f``, and the files that it depends on.
+
+    Raises ``NotFound`` when the segment, its index or the fragment does not exist, and what
+    ``resolve`` and ``packaged_fragment`` raise.
+    """
+    match = _VIRTUAL_PATH.fullmatch(virtual_path)
+    if match is None or not path.endswith(f"{match['segment']}.f4f"):
+        raise NotFound("no fragment has this name")
+    file, index = (
+        _identity(document_root, name) for name in (path, path.removesuffix(".f4f") + ".f4x")
+    )
+    segment = int(match["segment"].removeprefix("Seg"))
+    plan = packaged_fragment(index, file, segment, int(match["fragment"]), read)
+    newest = max(file.mtime_ns, index.mtime_ns)
+    return plan, SourceTable((file, index), newest // 1_000_000_000)
+
+
+def _identity(document_root: str, path: str) -> SourceIdentity:
+    with open_local(resolve(document_root, path, PACKAGED_EXTENSIONS).path) as source:
+        return source.identity
