@@ -201,6 +201,24 @@ def is_self_contained(leaf: Leaf, data_reference_index: int) -> bool:
     return True
 
 
+def data_location(leaf: Leaf, data_reference_index: int) -> str:
+    """Where the samples of a track are that are not in this file: a URL, often a mere file name.
+
+    For a data reference (1-based) of dref that is not self-contained. Raises ``UnsupportedMedia``
+    when it is no ``url `` with a location (ISO/IEC 14496-12 8.7.2).
+    """
+    entries = list(leaf.children(8))
+    entry = entries[data_reference_index - 1]
+    location = bytes(entry.body[4:]).split(b"\0", 1)[0].decode("utf-8", "replace")
+    if entry.type != b"url " or not location:
+        raise UnsupportedMedia(
+            "its data is in another file, which is not named by a URL",
+            box_path=entry.box_path,
+            offset=entry.offset,
+        )
+    return location
+
+
 def read_elng(leaf: Leaf) -> str | None:
     """The extended language tag, BCP 47, or None when it is not one (ISO/IEC 14496-12 8.4.6)."""
     tag = bytes(leaf.body[4:68]).split(b"\0", 1)[0]

@@ -65,7 +65,7 @@ def presentation_from_manifest(
         name=name,
         renditions=_ordered(renditions),
         options=manifest.options,
-        sources=(identity, *(media.source for media in unique.values())),
+        sources=_sources(identity, unique.values()),
         last_modified_ns=identity.mtime_ns,
         warnings=(*options.warnings, *warnings, *_left_out(unique.values())),
     )
@@ -83,7 +83,7 @@ def presentation_from_media(name: str, media: MediaFile) -> Presentation:
         name=name,
         renditions=_ordered(_rendition(track, None) for track in media.tracks),
         options={},
-        sources=(media.source,),
+        sources=_sources(media.source, (media,)),
         last_modified_ns=media.source.mtime_ns,
         warnings=_left_out([media]),
     )
@@ -182,6 +182,11 @@ def _no_track(what: str, media: MediaFile, path: str) -> MediaError:
     if media.tracks:
         return InvalidMedia(f"{what} does not exist in the media file", path=path)
     return InvalidMedia(f"{what} has no tracks", path=path)
+
+
+def _sources(first: SourceIdentity, files: Iterable[MediaFile]) -> tuple[SourceIdentity, ...]:
+    every = [one for media in files for one in (media.source, *media.references)]
+    return tuple(dict.fromkeys((first, *every)))
 
 
 def _few(reasons: Iterable[str]) -> str:

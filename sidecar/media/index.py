@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -10,9 +10,11 @@ import numpy as np
 
 from sidecar.boxes.declared import Handler, read_hdlr, read_mdhd, read_tkhd
 from sidecar.boxes.fragment import SAMPLE_SIZE, Run, read_moof
+from sidecar.boxes.leaf import Leaf
 from sidecar.boxes.movie import (
     Movie,
     TrackBoxes,
+    data_location,
     is_self_contained,
     read_elng,
     read_moov,
@@ -55,36 +57,44 @@ class _Playable:
     sample_entry_box: bytes
     facts: Facts
     window: Window
+    data: SourceIdentity
 
 
-def index_media(source: Source) -> MediaFile:
+# The file at a location that a media file names; raises ``NotFound`` when there is none.
+DataFile = Callable[[str], SourceIdentity]
+
+
+def index_media(source: Source, data_file: DataFile | None = None) -> MediaFile:
     """The tracks of an MP4 file with all their samples: progressive, fragmented, or both in one;
     or the one track of a WebVTT, SRT or TTML file (``media.text.index``).
 
     Tracks that are not served (unknown codecs, encrypted, without samples, timecode ...) are named
     in ``skipped``. A fragmented file that ends inside its last fragment is served without it, and
-    ``skipped`` says so.
+    ``skipped`` says so. ``data_file``: finds the files that hold the samples of tracks whose data
+    reference is not this file (14496-12 8.7.2); without it, such tracks are skipped.
 
     Raises ``InvalidMedia`` when the file is damaged, ``UnsupportedMedia`` when nothing in it is
     served or a served track uses what is not (several sample entries, odd edit lists),
-    ``MissingTfra`` when its tracks have no samples, ``StorageError``. ``path`` is filled in.
+    ``MissingTfra`` when its tracks have no samples, ``NotFound`` when a file that it refers to does
+    not exist, ``StorageError``. ``path`` is filled in.
     """
     try:
         name = text_format(source)
-        return _index(source) if name is None else index_text(source, name)
+        return _index(source, data_file) if name is None else index_text(source, name)
     except MediaError as error:
         error.path = error.path or source.identity.path
         raise
 
 
-def _index(source: Source) -> MediaFile:
+def _index(source: Source, data_file: DataFile | None) -> MediaFile:
     identity = source.identity
     layout = read_layout(source)
     movie = read_moov(layout.moov)
     skipped: list[str] = []
-    playable = _playable_tracks(movie, bool(layout.moofs), skipped)
-    columns = _all_columns(playable, movie, layout, identity.size, skipped)
-    tracks = _present_all(playable, columns, identity, skipped)
+    data = _Data(identity, None if layout.moofs else data_file)
+    playable = _playable_tracks(movie, bool(layout.moofs), data, skipped)
+    columns = _all_columns(playable, movie, layout, identity, skipped)
+    tracks = _present_all(playable, columns, skipped)
     if not tracks and layout.cut_at is not None:
         raise InvalidMedia(
             "the file ends inside its first fragment",
@@ -95,10 +105,34 @@ def _index(source: Source) -> MediaFile:
         reasons = "; ".join(skipped) or "there is no track"
         error = MissingTfra if playable else UnsupportedMedia
         raise error(f"nothing in the file can be served: {reasons}")
-    return MediaFile(source=identity, tracks=tuple(tracks), skipped=tuple(skipped))
+    references = dict.fromkeys(one.data for one in playable if one.data != identity)
+    return MediaFile(
+        source=identity,
+        tracks=tuple(tracks),
+        skipped=tuple(skipped),
+        references=tuple(references),
+    )
 
 
-def _playable_tracks(movie: Movie, fragmented: bool, skipped: list[str]) -> list[_Playable]:
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Where samples are: in the file ``own``, or in those that ``find`` finds."""
+
+    own: SourceIdentity
+    find: DataFile | None
+
+    def of(self, dref: Leaf | None, data_reference_index: int) -> SourceIdentity:
+        """Raises ``UnsupportedMedia`` when they are elsewhere."""
+        if dref is None or is_self_contained(dref, data_reference_index):
+            return self.own
+        if self.find is None:
+            raise UnsupportedMedia("its data is in another file")
+        return self.find(data_location(dref, data_reference_index))
+
+
+def _playable_tracks(
+    movie: Movie, fragmented: bool, data: _Data, skipped: list[str]
+) -> list[_Playable]:
     found: list[_Playable] = []
     ids: set[int] = set()
     for boxes in movie.tracks:
@@ -108,7 +142,7 @@ def _playable_tracks(movie: Movie, fragmented: bool, skipped: list[str]) -> list
         ids.add(header.track_ID)
         handler = read_hdlr(boxes.leaf(b"hdlr"))
         name = f"track {header.track_ID} ({_printable(handler.handler_type)})"
-        track = _playable(movie, boxes, header.track_ID, handler, fragmented)
+        track = _playable(movie, boxes, header.track_ID, handler, fragmented, data)
         if isinstance(track, str):
             skipped.append(f"{name}: {track}")
         else:
@@ -117,7 +151,12 @@ def _playable_tracks(movie: Movie, fragmented: bool, skipped: list[str]) -> list
 
 
 def _playable(
-    movie: Movie, boxes: TrackBoxes, track_id: int, handler: Handler, fragmented: bool
+    movie: Movie,
+    boxes: TrackBoxes,
+    track_id: int,
+    handler: Handler,
+    fragmented: bool,
+    data: _Data,
 ) -> _Playable | str:
     """The track, or why it is skipped."""
     if handler.handler_type not in _KINDS:
@@ -127,9 +166,10 @@ def _playable(
     entry = read_stsd(stsd)
     if entry.type in _PROTECTED:
         return "encrypted"
-    dref = boxes.leaves.get(b"dref")
-    if dref is not None and not is_self_contained(dref, entry.data_reference_index):
-        return "its data is in another file"
+    try:
+        held_by = data.of(boxes.leaves.get(b"dref"), entry.data_reference_index)
+    except UnsupportedMedia as error:
+        return error.sentence
     try:
         facts = describe(
             entry.box, handler.handler_type, box_path=stsd.box_path, offset=entry.offset
@@ -163,6 +203,7 @@ def _playable(
             timescale=media.timescale,
             fragmented=fragmented,
         ),
+        data=held_by,
     )
 
 
@@ -174,21 +215,21 @@ def _all_columns(
     playable: Sequence[_Playable],
     movie: Movie,
     layout: Layout,
-    file_size: int,
+    identity: SourceIdentity,
     skipped: list[str],
 ) -> list[Columns]:
-    """The samples of each track, checked to lie in the file."""
-    budget = _Budget(file_size)
+    """The samples of each track, checked to lie in their file."""
+    budget = _Budget()
     columns: list[Columns] = []
     for track in playable:
-        tables = moov_columns(track.boxes, file_size)
+        tables = moov_columns(track.boxes, track.data.size)
         where = (track.boxes.box_path, track.boxes.offset)
-        budget.spend(len(tables), int(tables.size.sum(dtype=np.int64)), where)
-        check_inside(tables, file_size, where)
+        budget.spend(track.data, len(tables), int(tables.size.sum(dtype=np.int64)), where)
+        check_inside(tables, track.data.size, where)
         columns.append(tables)
     by_track: dict[int, list[Run]] = {track.track_id: [] for track in playable}
     tracks_of: dict[int, set[int]] = {}
-    for run in _complete_runs(layout, movie, file_size, skipped):
+    for run in _complete_runs(layout, movie, identity.size, skipped):
         tracks_of.setdefault(run.moof_offset, set()).add(run.track_ID)
         own = by_track.get(run.track_ID)
         if own is not None:
@@ -197,7 +238,7 @@ def _all_columns(
             if not common and not run.layout & SAMPLE_SIZE and run.sample_count:
                 box_path, at = run.where
                 raise InvalidMedia("the samples have no size", box_path=box_path, offset=at)
-            budget.spend(run.sample_count, common, run.where)
+            budget.spend(identity, run.sample_count, common, run.where)
             own.append(run)
     alone = frozenset(at for at, tracks in tracks_of.items() if len(tracks) == 1)
     moof_end = {moof.offset: moof.end for moof in layout.moofs}
@@ -207,7 +248,7 @@ def _all_columns(
             before = columns[position]
             where = own[0].where
             fragments = fragment_columns(own, int(before.decode_time[-1]))
-            check_inside(fragments, file_size, where)
+            check_inside(fragments, identity.size, where)
             if len(before):
                 columns[position] = concatenate(before, fragments, where)
             else:
@@ -223,14 +264,16 @@ class _Budget:
     without that rule small tables that all point at the same bytes would multiply.
     """
 
-    def __init__(self, file_size: int) -> None:
-        self._bytes = file_size
+    def __init__(self) -> None:
+        self._bytes: dict[SourceIdentity, int] = {}
         self._samples = MAX_SAMPLES
 
-    def spend(self, samples: int, size: int, where: tuple[str, int]) -> None:
+    def spend(
+        self, source: SourceIdentity, samples: int, size: int, where: tuple[str, int]
+    ) -> None:
         self._samples -= samples
-        self._bytes -= size
-        if self._bytes < 0:
+        left = self._bytes[source] = self._bytes.get(source, source.size) - size
+        if left < 0:
             raise InvalidMedia(
                 "the samples are larger than the file", box_path=where[0], offset=where[1]
             )
@@ -261,7 +304,6 @@ def _complete_runs(layout: Layout, movie: Movie, file_size: int, skipped: list[s
 def _present_all(
     playable: Sequence[_Playable],
     columns: Sequence[Columns],
-    identity: SourceIdentity,
     skipped: list[str],
 ) -> list[Track]:
     windows = [_window(track, own) for track, own in zip(playable, columns, strict=True)]
@@ -298,7 +340,7 @@ def _present_all(
                 facts=track.facts,
                 edit_media_time=edit_media_time,
                 samples=samples,
-                source=identity,
+                source=track.data,
             )
         )
     return tracks

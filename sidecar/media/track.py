@@ -103,8 +103,9 @@ class Track:
     whole and unchanged. ``edit_media_time``: ticks of leading media that is decoded but not
     presented (audio priming); written as an edit list into init segments when not 0.
     ``language``: ISO 639-2/T or BCP 47, None when the media does not say (``und``).
-    ``handler_name``: hdlr name, may be empty. ``text``: the content of a text file, which has no
-    samples; None for tracks of media files.
+    ``handler_name``: hdlr name, may be empty. ``source``: the file that holds the samples, not the
+    one that describes them where that refers to another. ``text``: the content of a text file,
+    which has no samples; None for tracks of media files.
     """
 
     kind: Kind
@@ -148,11 +149,15 @@ class Track:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MediaFile:
-    """A media file, indexed: its playable tracks, and what was left out and why."""
+    """A media file, indexed: its playable tracks, and what was left out and why.
+
+    ``references``: other files that hold samples of its tracks (``Track.source``).
+    """
 
     source: SourceIdentity
     tracks: tuple[Track, ...]
     skipped: tuple[str, ...]
+    references: tuple[SourceIdentity, ...] = ()
 
     @property
     def nbytes(self) -> int:

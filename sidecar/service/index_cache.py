@@ -8,8 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote
 
-from sidecar.errors import MediaError
+from sidecar.errors import MediaError, NotFound, UnsupportedMedia
 from sidecar.media.index import index_media
 from sidecar.media.track import MediaFile
 from sidecar.storage.local import open_local
@@ -23,6 +25,7 @@ class _Refusal:
 
     source: SourceIdentity
     error: MediaError
+    references: tuple[SourceIdentity, ...]
     nbytes: int = 4096
 
 
@@ -65,7 +68,7 @@ class IndexCache:
         The budget is enforced by ``keep``. Raises what ``open_local`` and ``index_media`` raise.
         """
         entry = self._entries.get(path)
-        if entry is not None and not is_current(path, entry.source):
+        if entry is not None and not _holds(path, entry):
             self._drop(path)
             entry = None
         if entry is None:
@@ -125,12 +128,46 @@ class IndexCache:
             self._on_drop(path)
 
 
+def _holds(path: str, entry: MediaFile | _Refusal) -> bool:
+    """Whether the file and those that it refers to are what they were."""
+    return is_current(path, entry.source) and all(
+        is_current(reference.path, reference) for reference in entry.references
+    )
+
+
 def _index(path: str) -> MediaFile | _Refusal:
+    found: list[SourceIdentity] = []
+
+    def data_file(location: str) -> SourceIdentity:
+        found.append(_data_file(path, location))
+        return found[-1]
+
     source = open_local(path)
     try:
-        return index_media(source)
+        return index_media(source, data_file)
     except MediaError as error:
         error.path = error.path or path
-        return _Refusal(source.identity, error)
+        return _Refusal(source.identity, error, tuple(found))
     finally:
         source.close()
+
+
+def _data_file(path: str, location: str) -> SourceIdentity:
+    """The file that the media file ``path`` calls ``location``, relative to its folder.
+
+    Whether a location may be read is for the caller to say: here the file is only identified.
+    Raises ``UnsupportedMedia`` for other servers, ``NotFound``, ``StorageError``.
+    """
+    scheme, _, rest = location.rpartition("://")
+    if scheme not in ("", "file"):
+        raise UnsupportedMedia("its data is on another server")
+    # A URL by the specification, a plain name from many muxers.
+    names = dict.fromkeys((rest, unquote(rest)))
+    for name in names:
+        try:
+            source = open_local(os.path.join(os.path.dirname(path), name))  # noqa: PTH118, PTH120
+        except NotFound:
+            continue
+        source.close()
+        return source.identity
+    raise NotFound(f"the file {PurePosixPath(rest).name} with the media does not exist")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from sidecar.media.presentation import Presentation
 from sidecar.media.select import select
 from sidecar.media.server_manifest import ServerManifest, read_server_manifest
 from sidecar.media.track import MediaFile
-from sidecar.service.content import Content, resolve, resolve_source
+from sidecar.service.content import Content, check_references, resolve, resolve_source
 from sidecar.service.convert import SourceTable
 from sidecar.service.index_cache import IndexCache, is_current
 from sidecar.storage.local import open_local
@@ -125,10 +125,11 @@ class PresentationCache:
 
     async def _from_media(self, content: Content) -> LoadedPresentation:
         media = await self.index.get(content.path)
+        check_references(content, media.references)
         return _loaded(
             presentation_from_media(content.name, media),
             (media,),
-            ((content.asked, media.source),),
+            ((content.asked, media.source), *_references((media,))),
         )
 
     async def _from_manifest(self, content: Content) -> LoadedPresentation:
@@ -142,6 +143,8 @@ class PresentationCache:
         }
         unique = list(dict.fromkeys(paths.values()))
         indexed = await asyncio.gather(*(self.index.get(path) for path in unique))
+        for media in indexed:
+            check_references(content, media.references)
         by_path = dict(zip(unique, indexed, strict=True))
         files: Mapping[str, MediaFile] = {src: by_path[path] for src, path in paths.items()}
         try:
@@ -155,6 +158,7 @@ class PresentationCache:
             (src if src.startswith("/") else f"{folder}/{src}", media.source)
             for src, media in files.items()
         ]
+        lookups += _references(indexed)
         return _loaded(presentation, tuple(indexed), tuple(lookups))
 
     def _remember(self, key: tuple[str, str], loaded: LoadedPresentation) -> None:
@@ -181,6 +185,11 @@ class PresentationCache:
         del self._running[key]
         if not task.cancelled():
             task.exception()  # seen, even when every caller has gone away
+
+
+def _references(files: Iterable[MediaFile]) -> list[tuple[str, SourceIdentity]]:
+    """Lookups of the files that ``files`` refer to."""
+    return [(one.path, one) for media in files for one in media.references]
 
 
 def _loaded(

@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.codecs.facts import TextFacts
 from sidecar.errors import InvalidMedia, NotFound
+from sidecar.media.index import DataFile
 from sidecar.media.track import Kind, MediaFile, Samples, Track
 from sidecar.service import index_cache
 from sidecar.service.index_cache import IndexCache, is_current
@@ -28,7 +29,7 @@ class Indexer:
         self.go = threading.Event()
         self.go.set()
 
-    def __call__(self, source: Source) -> MediaFile:
+    def __call__(self, source: Source, data_file: DataFile | None = None) -> MediaFile:
         self.calls.append(source.identity.path)
         assert self.go.wait(10)
         data = source.read(0, source.identity.size)

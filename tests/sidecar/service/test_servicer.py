@@ -285,9 +285,9 @@ async def test_concurrent_first_requests_index_once(
     calls = []
     real = index_cache.index_media
 
-    def counted(source: Any) -> Any:
+    def counted(source: Any, data_file: Any) -> Any:
         calls.append(source.identity.path)
-        return real(source)
+        return real(source, data_file)
 
     monkeypatch.setattr(index_cache, "index_media", counted)
     replies = await asyncio.gather(*(ask(path) for path in [".m3u8", ".mpd"] * 8))
