@@ -14,7 +14,7 @@ _USED = frozenset(
 )
 # Of a region or a container, these are not those of the text in it.
 _NOT_INHERITED = frozenset({"displayAlign", "origin", "extent"})
-_MAX_REFERENCES = 64
+_MAX_DEPTH = 64  # of styles that refer to styles
 _PERCENT = re.compile(
     r"[ \t]*([0-9]{1,3}(?:\.[0-9]{1,9})?)%[ \t]+([0-9]{1,3}(?:\.[0-9]{1,9})?)%[ \t]*"
 )
@@ -41,6 +41,7 @@ class StyleSheet:
     def __init__(self, head: etree._Element | None) -> None:
         self._styles: dict[str, etree._Element] = {}
         self._regions: dict[str, etree._Element] = {}
+        self._resolved: dict[str, Styles] = {}
         for element in head.iter(etree.Element) if head is not None else ():
             identity = attribute(element, "id")
             if identity and local(element) == "style":
@@ -48,27 +49,33 @@ class StyleSheet:
             elif identity and local(element) == "region":
                 self._regions.setdefault(identity, element)
 
-    def specified(self, element: etree._Element) -> dict[str, str]:
+    def specified(self, element: etree._Element, depth: int = 0) -> dict[str, str]:
         """The styles that ``element`` itself says, by reference, by children or by attribute."""
-        return self._specified(element, [_MAX_REFERENCES])
-
-    def _specified(self, element: etree._Element, left: list[int]) -> dict[str, str]:
         found: dict[str, str] = {}
         for identity in (element.get("style") or "").split():
-            style = self._styles.get(identity)
-            # References may form a ring, or a lattice that takes for ever.
-            if style is not None and left[0]:
-                left[0] -= 1
-                found |= self._specified(style, left)
+            found |= self._style(identity, depth)
         if local(element) == "region":
             for child in element.iterchildren(etree.Element):
                 if local(child) == "style":
-                    found |= self._specified(child, left)
+                    found |= self.specified(child, depth)
         for given, value in element.attrib.items():
             name = str(given).rpartition("}")[2]
             if name in _USED:
                 found[name] = str(value).strip()
         return found
+
+    def _style(self, identity: str, depth: int) -> Styles:
+        """The styles of the style ``identity``; none when there is none, or it refers to itself."""
+        known = self._resolved.get(identity)
+        if known is not None:
+            return known
+        element = self._styles.get(identity)
+        if element is None or depth > _MAX_DEPTH:
+            return {}
+        # In the meantime it has none, or a ring of references would have no end.
+        self._resolved[identity] = {}
+        self._resolved[identity] = self.specified(element, depth + 1)
+        return self._resolved[identity]
 
     def region(self, identity: str | None) -> Styles:
         """The styles of the region ``identity``; none when there is no such region."""

@@ -188,10 +188,33 @@ def test_all_intra_video_is_not_cut_at_every_picture() -> None:
     assert seconds(video) == [0, 2, 4, 6, 8, 10]
 
 
-def test_text_is_cut_at_its_cues() -> None:
-    cues = text_track(cues=[(0, 3000), (3000, 1000), (4000, 5000), (9000, 1000)])
-    text, _ = lists(presentation(rendition(cues), rendition(video_track(seconds=10))), 4)
-    assert text.start.tolist() == [0, 4000, 9000, 10000]
+def test_text_is_cut_at_the_boundaries_of_all() -> None:
+    cues = text_track(cues=[(1000, 2000), (3000, 1000), (4000, 5000), (9000, 1000)])
+    text, _ = lists(presentation(rendition(cues), rendition(video_track(seconds=13))), 4)
+    assert text.start.tolist() == [0, 4000, 8000, 12000, 13000]
+    # The sample of 4 s to 9 s is in two segments; after 10 s there is none.
+    assert text.first_sample.tolist() == [0, 2, 2, 4, 4]
+
+
+def test_text_neither_begins_nor_lengthens_a_presentation() -> None:
+    cues = text_track(cues=[(0, 50_000), (50_000, 50_000)])
+    video = video_track(seconds=8, start=2 * 12800)
+    text, shown = lists(presentation(rendition(cues), rendition(video)), 4)
+    assert seconds(shown) == [2, 6, 10]
+    assert text.start.tolist() == [2000, 6000, 10_000]
+    assert text.first_sample.tolist() == [0, 0, 2]
+
+
+def test_text_alone_lasts_as_long_as_it_does() -> None:
+    (text,) = lists(presentation(rendition(text_track(cues=[(0, 3000), (3000, 6000)]))), 4)
+    assert (text.start[0], text.start[-1]) == (0, 9000)
+
+
+def test_text_of_coarse_ticks() -> None:
+    cues = text_track(cues=[(0, 20)], timescale=1)
+    shown = rendition(video_track(seconds=20, fps=Fraction(24000, 1001), timescale=24000, gop=48))
+    text, _ = lists(presentation(rendition(cues), shown), 0)
+    assert text.start.tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
 
 
 def test_key_frames_are_the_sync_samples() -> None:
