@@ -31,7 +31,8 @@ class Moof:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """``moov``: the first one. ``moofs``: in order. ``cut_at``: byte offset of the first top-level
-    box that is not all there (or is no box), None when the file is whole; ``cut_type``: its type.
+    box that is not all there (or is no box; or is missing, after a last moof), None when the file
+    is whole. ``cut_type``: its type.
     """
 
     moov: Leaf
@@ -52,7 +53,8 @@ def read_layout(source: Source) -> Layout:
     moov: Leaf | None = None
     moofs: list[Moof] = []
     moof_bytes = 0
-    cut: InvalidMedia | None = None
+    error: InvalidMedia | None = None
+    cut_at: int | None = None
     cut_type = b""
     position = 0
     window, window_at = b"", 0
@@ -69,9 +71,9 @@ def read_layout(source: Source) -> Layout:
         try:
             # The container of a top-level box is the file: its end, seen from the window.
             header = read_header(window, at, size - window_at, base=window_at)
-        except InvalidMedia as error:
-            cut = error
-            cut_type = window[at + 4 : at + 8]
+        except InvalidMedia as unfit:
+            error = unfit
+            cut_at, cut_type = position, window[at + 4 : at + 8]
             break
         length = header.end - header.start
         if header.type == b"moov" and moov is None:
@@ -86,10 +88,12 @@ def read_layout(source: Source) -> Layout:
     else:
         raise UnsupportedMedia(f"there are more than {MAX_BOXES} boxes", offset=position)
     if moov is None:
-        if cut is not None:
-            raise cut
+        if error is not None:
+            raise error
         raise InvalidMedia("the file has no moov")
-    return Layout(moov, tuple(moofs), None if cut is None else position, cut_type)
+    if cut_at is None and moofs and moofs[-1].offset + len(moofs[-1].data) == size:
+        cut_at, cut_type = size, b"mdat"
+    return Layout(moov, tuple(moofs), cut_at, cut_type)
 
 
 def _whole(source: Source, window: bytes, header: BoxHeader, window_at: int, limit: int) -> bytes:
