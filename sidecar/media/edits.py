@@ -234,6 +234,7 @@ def _relative_offsets(
     low, high = int(offsets.min()) - base, int(offsets.max()) - base
     if low == high == 0:
         return None
-    if low < -(1 << 31) or high >= 1 << 31:
+    # Fragments are written with offsets that are not negative: the whole spread must fit.
+    if high - low >= 1 << 31:
         raise _damaged("composition offsets differ by more than 32 bits hold", where)
     return offsets - np.int32(base)
