@@ -16,9 +16,11 @@ local wire = require "origin.rpc.wire"
 
 
 local ngx = ngx
+local WARN = ngx.WARN
 local decode_plan = plan_module.decode
 local find_shared = store.find_shared
 local floor = math.floor
+local ngx_log = ngx.log
 local on_abort = ngx.on_abort
 local pcall = pcall
 local refuse = plan_module.refuse
@@ -35,6 +37,9 @@ local FIRST_SHARE = 4
 
 -- How long a segment waits for a call that plans segments before it, seconds.
 local AHEAD_SECONDS = 0.5
+
+-- How many such calls it waits for that do not bring it along.
+local MAX_WAITS = 4
 
 -- Longer than client.plan can take: only a leader that was killed lets its
 -- followers wait that long.
@@ -203,33 +208,49 @@ end
 
 -- Reads on behind a plan that was read ahead. In a timer: no client waits.
 local function read_on(premature, question, track, number)
-    if premature or flights[track] then
+    if premature then
         return
     end
 
     local token = locks.token()
-    if not locks.try(track, token) then
+    local flight = flights[track]
+    local held, holder
+
+    if flight then
+        wait_for(flight, AHEAD_SECONDS)
+    else
+        held, holder = locks.try(track, token)
+        if holder then
+            locks.wait(track, holder, AHEAD_SECONDS)
+        end
+    end
+
+    -- Two clients close to each other on one track: one reads on for both.
+    if store.is_followed(question.key) then
+        if held then
+            locks.release(track, token)
+        end
+
         return
     end
 
-    local flight = take_off(nil, track, number)
-    local ok, _, _, err = pcall(ask, question, question.read_ahead)
-    if not ok or err then
-        ngx.log(ngx.WARN, "origin: reading ahead of ", question.path, ": ",
-                ok and err or _, ", request_id: ", question.request_id)
+    flight = take_off(nil, track, number)
+    local ok, err, _, ask_err = pcall(ask, question, question.read_ahead)
+    err = not ok and err or ask_err
+    if err then
+        ngx_log(WARN, "origin: reading ahead in ", question.path, ": ", err,
+                ", request_id: ", question.request_id)
     end
 
-    locks.release(track, token)
+    if held then
+        locks.release(track, token)
+    end
+
     land(flight, nil, track)
 end
 
 
 local function order_next(question, last)
-    -- Two clients close to each other on one track: one reads on for both.
-    if store.is_followed(key_of(question, last)) then
-        return
-    end
-
     local further = {}
     for name, value in pairs(question) do
         further[name] = value
@@ -378,8 +399,12 @@ function _M.get(question)
     end
 
     local track, number = track_of(question)
-    flight = track and flights[track]
-    if flight and number > flight.number then
+    for _ = 1, MAX_WAITS do
+        flight = track and flights[track]
+        if not flight or number <= flight.number then
+            break
+        end
+
         wait_for(flight, AHEAD_SECONDS)
         plan = find(question)
         if plan then
@@ -390,9 +415,6 @@ function _M.get(question)
         if flight and wait_for(flight, FOLLOW_SECONDS) then
             return flight.plan, "wait"
         end
-
-        -- Not brought along. Nor does its own call wait for others again.
-        track = nil
     end
 
     return fly(question, track, number)
