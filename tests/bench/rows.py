@@ -265,7 +265,7 @@ def worker_memory(bench: Bench) -> Iterator[Line]:
             ).requests
         return done
 
-    requests(bench.flat_requests // 10)
+    requests(bench.flat_requests // 3)
     before = resident(bench.instance.worker)[1] / MEGABYTE
     done = requests(bench.flat_requests)
     everything, own = (size / MEGABYTE for size in resident(bench.instance.worker))
