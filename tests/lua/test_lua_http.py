@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import itertools
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_ranges_lie_inside_and_never_overlap(length: int, specs: list[str]) -> N
     for begin, end in found or []:
         assert 0 <= begin < end <= length
     ordered = sorted(found or [])
-    assert all(a[1] <= b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
     wanted = set().union(*(_bytes(spec, length) for spec in specs))
     got = set().union(*(range(begin, end) for begin, end in found or []))
     if found is not None:

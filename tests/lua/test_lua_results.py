@@ -62,7 +62,10 @@ def test_other_globals_are_what_they_were(lua: Lua) -> None:
     lua.runtime.execute(b"""
         writes = {}
         setmetatable(_G, {
-            __newindex = function(t, name, value) writes[#writes + 1] = name rawset(t, name, value) end,
+            __newindex = function(t, name, value)
+                writes[#writes + 1] = name
+                rawset(t, name, value)
+            end,
             __index = { from_before = 7 },
         })
     """)
