@@ -148,9 +148,9 @@ def made_anew(bench: Bench) -> Iterator[Line]:
     """MPDs that no cache holds: an option in the query that no request had before; and, one after
     the other, the server manifest touched before each request."""
     for name, what in (("one", "MPD made anew, one file"), ("three", "MPD made anew, three")):
-        for run, connections in enumerate(CONNECTIONS, start=1):
-            # wrk counts from 1 in every run: the first digit keeps the queries of runs apart.
-            query = f"/{name}.ism/.mpd?mpd_min_buffer_time={run}%d"
+        for connections in CONNECTIONS:
+            # wrk counts from 1 in every run: the denominators keep the queries of runs apart.
+            query = f"/{name}.ism/.mpd?mpd_min_buffer_time=%d/{1009 * connections}"
             load = hammer(
                 bench.instance.url,
                 connections=connections,
