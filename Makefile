@@ -5,6 +5,8 @@ MEDIA ?=#          folder to serve instead of the sample
 WORKERS ?= 2#      sidecar processes
 RUN ?= run#        folder of this instance: sockets, logs, configuration
 PYTHON ?= python3# 3.11 or newer, makes .venv
+BENCH ?=#          arguments of tests/bench/run.py (--quick)
+FUZZ ?= --count 10000 --seed 1#  arguments of tests/fuzz/run.py
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -57,7 +59,7 @@ lint: setup test-packages ## ruff, mypy --strict, luacheck, focus markers
 	@$(python) -m ruff check --quiet .
 	@$(python) -m ruff format --quiet --check .
 	@$(python) -m mypy --no-error-summary
-	@luacheck --quiet lua
+	@luacheck --quiet --no-color lua | sed '/^Total: 0 warnings . 0 errors/d; /^$$/d'
 	@! grep -rnE '$(focus)' sidecar lua tests --include='*.py' --include='*.lua' \
 		--include='*.js' --include='*.mjs' --exclude-dir=node_modules
 
@@ -68,11 +70,11 @@ fmt: setup ## rewrite Python to the project's format
 
 .PHONY: bench
 bench: setup bench-packages ## measure the stack next to nginx static (some minutes, a few GB of media)
-	@$(python) tests/bench/run.py
+	@$(python) tests/bench/run.py $(BENCH)
 
 .PHONY: fuzz
-fuzz: setup test-packages ## mutated media files through the parser
-	@$(python) -m pytest tests/fuzz
+fuzz: setup ## ten thousand mutated media files through the parser
+	@$(python) tests/fuzz/run.py $(FUZZ)
 
 .PHONY: proto
 proto: setup ## generate the protobuf code anew

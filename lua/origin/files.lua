@@ -47,7 +47,7 @@ struct origin_statx {
 };
 
 struct origin_iovec {
-    void *base;
+    uint8_t *base;
     size_t length;
 };
 
@@ -136,15 +136,16 @@ function methods:is(source)
 end
 
 
--- Reads into count buffers, from offset on. Returns the number of bytes, 0 at
--- the end of the file, negative on failure.
-function methods:read_vector(vector, count, offset)
-    local got
-    repeat
-        got = tonumber(C.preadv(self.fd, vector, count, offset))
-    until got >= 0 or ffi_errno() ~= EINTR
+-- Reads up to size bytes at offset. Returns the number of bytes, 0 at the end
+-- of the file, negative on failure.
+function methods:read(buffer, size, offset)
+    return tonumber(C.pread(self.fd, buffer, size, offset))
+end
 
-    return got
+
+-- The same into count buffers, one behind the other.
+function methods:read_vector(vector, count, offset)
+    return tonumber(C.preadv(self.fd, vector, count, offset))
 end
 
 

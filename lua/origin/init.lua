@@ -14,6 +14,7 @@ local results = require "origin.results"
 
 
 local ngx = ngx
+local collectgarbage = collectgarbage
 local error = error
 local md5 = ngx.md5
 local setmetatable = setmetatable
@@ -22,6 +23,11 @@ local type = type
 
 -- What openresty.conf must declare.
 local DICTIONARIES = { "origin_plans", "origin_locks" }
+
+-- The caches hold tens of megabytes; with LuaJIT's own 200 a worker would let
+-- as much garbage gather before it collects. At 130 a worker peaks at two
+-- thirds of that, at no cost that could be measured.
+local GC_PAUSE = 130
 
 local EMPTY = { values = {}, words = {} }
 
@@ -75,6 +81,7 @@ function _M.location(text)
 
     if locations == 0 then
         bodies.configure(values.origin_body_cache)
+        collectgarbage("setpause", GC_PAUSE)
         results.install(_G)
     end
 

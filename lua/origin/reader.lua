@@ -12,6 +12,7 @@ local floor = math.floor
 local min = math.min
 local open_file = files.open
 local str_sub = string.sub
+local tonumber = tonumber
 
 
 -- One string of output. Larger ones fall out of the processor's cache
@@ -100,122 +101,118 @@ function _M.seek(plan, position)
 end
 
 
--- Reads ranges of one file into buffer[n ...], as many as follow each other
--- with small gaps. Returns n, piece and skip behind them, or nil.
-local function read_group(pieces, count, file, piece, skip, n, want)
-    local source = pieces[piece].source
-    local from = pieces[piece].offset + skip
-    local at, start = from, n
-    local first, first_skip = piece, skip
-    local used = 0
-
-    while n < want and piece < count and used < MAX_VECTOR - 1 do
-        local this = pieces[piece]
-        local offset = this.offset + skip
-        local gap = offset - at
-        if this.source ~= source or gap < 0 or gap > MAX_GAP then
-            break
-        end
-
-        if gap > 0 then
-            vector[used].base = scrap
-            vector[used].length = gap
-            used = used + 1
-        end
-
-        local left = this.stop - this.start - skip
-        local take = min(left, want - n)
-        vector[used].base = buffer + n
-        vector[used].length = take
-        used = used + 1
-        n = n + take
-        at = offset + take
-
-        if take < left then
-            skip = skip + take
-            break
-        end
-
-        piece = piece + 1
-        skip = 0
-    end
-
+-- Reads what stands in the first used entries of vector, which follow each
+-- other in the file from an offset to another. Tells whether all came.
+local function read_vector(file, used, from, to)
+    local got
     if used == 1 then
-        if not file:read_fully(buffer + start, n - start, from) then
-            return nil
-        end
-
-    elseif file:read_vector(vector, used, from) ~= at - from then
-        -- A short read is the end of the file, or a file system that splits
-        -- reads: then each range by itself.
-        local to = start
-        local each, each_skip = first, first_skip
-        while to < n do
-            local this = pieces[each]
-            local take = min(this.stop - this.start - each_skip, n - to)
-            if not file:read_fully(buffer + to, take,
-                                   this.offset + each_skip)
-            then
-                return nil
-            end
-
-            to = to + take
-            each = each + 1
-            each_skip = 0
-        end
+        got = file:read(vector[0].base, to - from, from)
+    else
+        got = file:read_vector(vector, used, from)
     end
 
-    return n, piece, skip
+    if got == to - from then
+        return true
+    end
+
+    -- A short read is the end of the file, or a file system that splits
+    -- reads: then each entry by itself, as often as it takes.
+    for i = 0, used - 1 do
+        local size = tonumber(vector[i].length)
+        if not file:read_fully(vector[i].base, size, from) then
+            return false
+        end
+
+        from = from + size
+    end
+
+    return true
+end
+
+
+local function too_short(plan, index)
+    return nil, plan.sources[index].path .. " is shorter than its plan"
 end
 
 
 -- Returns the next bytes of the body from a piece on (skip: how far into
 -- it), at least one and at most want; and the piece and skip that follow.
 -- Returns nil, err when a file is shorter than its plan.
+--
+-- One flat loop: a loop within it would keep it from being compiled, and
+-- interpreted it costs as much as the reading.
 function _M.read(plan, handles, piece, skip, want)
-    local pieces, count = plan.pieces, plan.count
-    local n = 0
-
+    local pieces, count, inlines = plan.pieces, plan.count, plan.inlines
     local index = pieces[piece].source
-    local inline = index < 0 and plan.inlines[-index]
-    if inline and (#inline - skip >= MIN_DIRECT or #inline - skip >= want) then
-        if #inline - skip <= want then
+
+    if index < 0 then
+        local inline = inlines[-index]
+        local left = #inline - skip
+        if left >= MIN_DIRECT or left >= want then
+            if left > want then
+                return str_sub(inline, skip + 1, skip + want), piece,
+                       skip + want
+            end
+
             return skip == 0 and inline or str_sub(inline, skip + 1),
                    piece + 1, 0
         end
-
-        return str_sub(inline, skip + 1, skip + want), piece, skip + want
     end
 
-    if want > CHUNK then
-        want = CHUNK
-    end
+    want = min(want, CHUNK)
+
+    -- The ranges collected for one system call: their source, how many
+    -- entries, and what they span in the file.
+    local group, used, from, to = 0, 0, 0, 0
+    local n = 0
 
     while n < want and piece < count do
-        index = pieces[piece].source
-        if index > 0 then
-            local before = piece
-            n, piece, skip = read_group(pieces, count, handles[index], piece,
-                                        skip, n, want)
-            if not n then
-                return nil, plan.sources[pieces[before].source].path
-                            .. " is shorter than its plan"
-            end
+        local this = pieces[piece]
+        local left = this.stop - this.start - skip
+        local take = min(left, want - n)
+        index = this.source
 
+        if index < 0 then
+            copy(buffer + n, cast(char_p, inlines[-index]) + skip, take)
         else
-            inline = plan.inlines[-index]
-            local left = #inline - skip
-            local take = min(left, want - n)
-            copy(buffer + n, cast(char_p, inline) + skip, take)
-            n = n + take
+            local offset = this.offset + skip
+            local gap = offset - to
 
-            if take < left then
-                skip = skip + take
-            else
-                piece = piece + 1
-                skip = 0
+            if used > 0 and (index ~= group or gap < 0 or gap > MAX_GAP
+                             or used >= MAX_VECTOR - 1)
+            then
+                if not read_vector(handles[group], used, from, to) then
+                    return too_short(plan, group)
+                end
+
+                used = 0
             end
+
+            if used == 0 then
+                group, from = index, offset
+            elseif gap > 0 then
+                vector[used].base = scrap
+                vector[used].length = gap
+                used = used + 1
+            end
+
+            vector[used].base = buffer + n
+            vector[used].length = take
+            used = used + 1
+            to = offset + take
         end
+
+        n = n + take
+        if take < left then
+            skip = skip + take
+        else
+            piece = piece + 1
+            skip = 0
+        end
+    end
+
+    if used > 0 and not read_vector(handles[group], used, from, to) then
+        return too_short(plan, group)
     end
 
     return ffi_str(buffer, n), piece, skip

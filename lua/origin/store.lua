@@ -18,12 +18,17 @@ local shared = ngx.shared
 local unchanged = files.unchanged
 
 
--- Decoded plans of one worker, bytes. Segment plans are a few KB, so this is
--- some thousand of them or a hundred large manifests.
-local WORKER_BYTES = 33554432
+-- Decoded plans of one worker, bytes; the collector lets Lua take twice that.
+-- Segment plans are a few KB: some thousand of them, or a hundred manifests.
+local WORKER_BYTES = 16777216
 
--- How long a sequential client may take to come to a marked plan, seconds.
-local MARK_SECONDS = 600
+-- How long plans read ahead wait for their client, seconds: what was planned
+-- for those who have left goes first.
+local AHEAD_SECONDS = 600
+
+-- For how long nothing is read ahead when that has pushed out other plans,
+-- seconds: a plan that is gone before its client comes is made twice.
+local FULL_SECONDS = 5
 
 -- Flags of plans in the shared dictionary: has a mark; the next one of its
 -- track was planned too.
@@ -31,6 +36,7 @@ local MARKED, FOLLOWED = 1, 2
 
 local _M = {}
 local decoded = lru.new(WORKER_BYTES)
+local full_until = 0
 
 
 local function is_valid(plan)
@@ -66,7 +72,8 @@ end
 
 
 -- Looks in shared memory; what is found there becomes the worker's. Returns
--- the plan, and its mark (see keep_encoded) to whoever comes first.
+-- the plan; and to whoever comes first its mark (see keep_encoded) and its age
+-- in seconds.
 function _M.find_shared(key)
     local dict = shared.origin_plans
     local text, flags = dict:get(key)
@@ -94,11 +101,13 @@ function _M.find_shared(key)
 
     local mark_key = "mark:" .. key
     local mark = dict:get(mark_key)
-    if mark then
-        dict:delete(mark_key)
+    local age_left = mark and dict:ttl(mark_key) or 0
+    if not mark then
+        return plan
     end
 
-    return plan, mark
+    dict:delete(mark_key)
+    return plan, mark, AHEAD_SECONDS - age_left
 end
 
 
@@ -121,16 +130,39 @@ end
 -- Keeps a plan of a media segment as it came: it is decoded by whoever needs
 -- it, another worker perhaps. mark: a string for the first one who does.
 function _M.keep_encoded(key, text, followed, mark)
+    local dict = shared.origin_plans
     if not followed and not mark and _M.is_followed(key) then
         return
     end
 
     if mark then
-        shared.origin_plans:set("mark:" .. key, mark, MARK_SECONDS)
+        dict:set("mark:" .. key, mark, AHEAD_SECONDS)
     end
 
-    shared.origin_plans:set(key, text, 0, (followed and FOLLOWED or 0)
-                                          + (mark and MARKED or 0))
+    local flags = (followed and FOLLOWED or 0) + (mark and MARKED or 0)
+    local _, _, pushed_out = dict:set(key, text, AHEAD_SECONDS, flags)
+    if pushed_out then
+        full_until = now() + FULL_SECONDS
+    end
+end
+
+
+-- Tells whether the memory that workers share is too small for what is asked
+-- for.
+function _M.is_full()
+    return now() < full_until
+end
+
+
+-- Remembers how far was read on behind a plan.
+function _M.link(key, last)
+    shared.origin_plans:set("link:" .. key, last, AHEAD_SECONDS)
+end
+
+
+-- Returns that, or nil.
+function _M.linked(key)
+    return shared.origin_plans:get("link:" .. key)
 end
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from sidecar.boxes.header import read_header
 from sidecar.boxes.movie import SampleDefaults
 from sidecar.boxes.piff import TFXD
-from sidecar.errors import InvalidMedia
+from sidecar.errors import InvalidMedia, UnsupportedMedia
 
 # trun flags (8.8.8.1)
 DATA_OFFSET = 0x001
@@ -25,6 +25,9 @@ SAMPLE_SIZE = 0x200
 SAMPLE_FLAGS = 0x400
 SAMPLE_COMPOSITION_TIME_OFFSET = 0x800
 ROW = SAMPLE_DURATION | SAMPLE_SIZE | SAMPLE_FLAGS | SAMPLE_COMPOSITION_TIME_OFFSET
+
+# Of a moof or traf: one full of empty boxes must not take seconds.
+MAX_CHILDREN = 1 << 12
 
 # tfhd flags (8.8.7.1)
 _BASE_DATA_OFFSET = 0x000001
@@ -108,7 +111,8 @@ def read_moof(
     starts in the file; ``index`` its number in the file (for paths); ``defaults`` of trex by
     track_ID.
 
-    Raises ``InvalidMedia`` when a box or a count does not fit.
+    Raises ``InvalidMedia`` when a box or a count does not fit, ``UnsupportedMedia`` for a box with
+    more than ``MAX_CHILDREN``.
     """
     runs: list[Run] = []
     evidence = _Evidence(f"moof[{index}]", offset)
@@ -125,6 +129,12 @@ def _boxes(
     boxes: list[tuple[bytes, int, int]] = []
     unpack = _HEADER.unpack_from
     while start < end:
+        if len(boxes) == MAX_CHILDREN:
+            raise UnsupportedMedia(
+                f"a box has more than {MAX_CHILDREN} children",
+                box_path=evidence.box_path,
+                offset=evidence.moof_offset + start,
+            )
         if end - start >= 8:
             size, box_type = unpack(data, start)
             if 8 <= size <= end - start:

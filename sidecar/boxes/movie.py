@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from sidecar.boxes.declared import MovieHeader, read_mvhd
 from sidecar.boxes.header import read_header
@@ -13,6 +14,10 @@ from sidecar.boxes.leaf import Leaf
 from sidecar.errors import InvalidMedia, UnsupportedMedia
 
 MAX_TRACKS = 256
+# Each costs about 3 us: a moov full of empty boxes must not take seconds.
+MAX_BOXES = 1 << 16
+MAX_EDITS = 1 << 12
+MAX_REFERENCES = 1 << 8
 
 _EDIT_V0 = struct.Struct(">Iihh")
 _EDIT_V1 = struct.Struct(">Qqhh")
@@ -93,7 +98,8 @@ def read_moov(moov: Leaf) -> Movie:
     tracks: list[TrackBoxes] = []
     defaults: dict[int, SampleDefaults] = {}
     fragmented = False
-    for child in moov.children():
+    budget = iter(range(MAX_BOXES))
+    for child in _children(moov, budget):
         if child.type == b"mvhd" and header is None:
             header = read_mvhd(child)
         elif child.type == b"trak":
@@ -103,10 +109,10 @@ def read_moov(moov: Leaf) -> Movie:
                     box_path=moov.box_path,
                     offset=child.offset,
                 )
-            tracks.append(_read_trak(child))
+            tracks.append(_read_trak(child, budget))
         elif child.type == b"mvex":
             fragmented = True
-            for trex in child.children():
+            for trex in _children(child, budget):
                 if trex.type == b"trex":
                     track_id, _, duration, size, flags = trex.unpack(_TREX, 4)
                     defaults[track_id] = SampleDefaults(duration, size, flags)
@@ -131,13 +137,25 @@ _CONTAINERS: Mapping[bytes, frozenset[bytes]] = {
 }
 
 
-def _read_trak(trak: Leaf) -> TrackBoxes:
+def _children(container: Leaf, budget: Iterator[int]) -> Iterator[Leaf]:
+    """The children, each at the expense of ``budget``, which the whole moov shares."""
+    for child in container.children():
+        if next(budget, None) is None:
+            raise UnsupportedMedia(
+                f"there are more than {MAX_BOXES} boxes",
+                box_path=container.box_path,
+                offset=child.offset,
+            )
+        yield child
+
+
+def _read_trak(trak: Leaf, budget: Iterator[int]) -> TrackBoxes:
     leaves: dict[bytes, Leaf] = {}
     containers = [trak]
     while containers:
         container = containers.pop()
         wanted = _CONTAINERS[container.type]
-        for child in container.children():
+        for child in _children(container, budget):
             if child.type not in wanted:
                 continue
             if child.type in _CONTAINERS:
@@ -148,12 +166,22 @@ def _read_trak(trak: Leaf) -> TrackBoxes:
 
 
 def read_elst(leaf: Leaf) -> tuple[Edit, ...]:
-    """The edits in order (ISO/IEC 14496-12 8.6.6). media_time -1 is an empty edit."""
+    """The edits in order (ISO/IEC 14496-12 8.6.6). media_time -1 is an empty edit.
+
+    Raises ``InvalidMedia`` when they do not fit the box, ``UnsupportedMedia`` for more than
+    ``MAX_EDITS``.
+    """
     version, _ = leaf.version_and_flags()
     layout = _EDIT_V1 if version == 1 else _EDIT_V0
     (count,) = leaf.unpack(_WORD, 4)
     if count * layout.size > len(leaf.body) - 8:
         raise leaf.damaged(f"{count} entries are claimed, {len(leaf.body) - 8} bytes are there", 4)
+    if count > MAX_EDITS:
+        raise UnsupportedMedia(
+            f"an edit list has {count} entries, at most {MAX_EDITS} are read",
+            box_path=leaf.box_path,
+            offset=leaf.offset,
+        )
     entries = layout.iter_unpack(leaf.body[8 : 8 + count * layout.size])
     return tuple(
         Edit(duration, media_time, (integer << 16) + fraction)
@@ -194,7 +222,7 @@ def read_stsd(leaf: Leaf) -> SampleEntry:
 
 def is_self_contained(leaf: Leaf, data_reference_index: int) -> bool:
     """Whether the data reference (1-based) of dref means this file (ISO/IEC 14496-12 8.7.2)."""
-    for index, entry in enumerate(leaf.children(8), start=1):
+    for index, entry in enumerate(islice(leaf.children(8), MAX_REFERENCES), start=1):
         if index == data_reference_index:
             _, flags = entry.version_and_flags()
             return bool(flags & 1)

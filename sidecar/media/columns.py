@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from sidecar.media.track import StoredFragments
 class Columns:
     """The samples of a track in decode order, times as the boxes give them, track timescale.
 
-    As ``track.Samples``, but nothing is shifted: ``decode_time`` (int64[n+1]) may be negative and
-    composition time = decode_time + composition_offset is where the edit list applies.
+    As ``track.Samples``, but nothing is shifted: ``decode_time`` (int64[n+1]) may be negative;
+    edit lists apply to composition times.
+
+    - ``composition_time``: int64[n], decode order, decode_time + composition_offset; made here.
     """
 
     decode_time: NDArray[np.int64]
@@ -26,15 +28,16 @@ class Columns:
     sync: NDArray[np.bool_] | None
     fragment_start: NDArray[np.int64] | None
     stored: StoredFragments | None = None
+    composition_time: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        times = self.decode_time[:-1]
+        if self.composition_offset is not None:
+            times = times + self.composition_offset
+        object.__setattr__(self, "composition_time", times)
 
     def __len__(self) -> int:
         return int(self.size.shape[0])
-
-    @property
-    def composition_time(self) -> NDArray[np.int64]:
-        """int64[n], decode order."""
-        times = self.decode_time[:-1]
-        return times if self.composition_offset is None else times + self.composition_offset
 
 
 def check_inside(columns: Columns, file_size: int, where: tuple[str, int]) -> None:
@@ -44,9 +47,12 @@ def check_inside(columns: Columns, file_size: int, where: tuple[str, int]) -> No
     """
     if not len(columns):
         return
-    outside = columns.offset + columns.size > file_size
-    if outside.any() or int(columns.offset.min()) < 0:
-        index = int(np.argmax(outside | (columns.offset < 0)))
+    lowest, highest = int(columns.offset.min()), int(columns.offset.max())
+    if lowest >= 0 and highest + int(columns.size.max()) <= file_size:
+        return
+    outside = (columns.offset + columns.size > file_size) | (columns.offset < 0)
+    if outside.any():
+        index = int(np.argmax(outside))
         end = int(columns.offset[index]) + int(columns.size[index])
         raise InvalidMedia(
             f"sample {index + 1} ends at byte {end}, the file has {file_size}",

@@ -209,15 +209,14 @@ def _bounds(columns: Columns, window: Window, start: int) -> tuple[int, int] | N
         if not inside.size:
             return None
         last = int(inside[-1]) + 1
-    first = 0
-    if int(composed[0]) <= start:
-        # A sample without a duration counts as one tick: it is there to be shown.
-        length = np.maximum(np.diff(columns.decode_time), 1)
-        heard = np.flatnonzero(composed[:last] + length[:last] > start)
-        if not heard.size:
-            return None
-        first = int(heard[0])
-    return first, last
+    # A sample without a duration counts as one tick: it is there to be shown.
+    first_length = max(1, int(columns.decode_time[1] - columns.decode_time[0]))
+    if int(composed[0]) + first_length > start:
+        return 0, last
+    ends = np.maximum(np.diff(columns.decode_time), 1)
+    ends += composed
+    heard = np.flatnonzero(ends[:last] > start)
+    return (int(heard[0]), last) if heard.size else None
 
 
 def _lengthen_last(decode_time: NDArray[np.int64]) -> None:
@@ -242,6 +241,7 @@ def _relative_offsets(
     low, high = int(offsets.min()) - base, int(offsets.max()) - base
     if low == high == 0:
         return None
-    if low < -(1 << 31) or high >= 1 << 31:
+    # Fragments are written with offsets that are not negative: the whole spread must fit.
+    if high - low >= 1 << 31:
         raise _damaged("composition offsets differ by more than 32 bits hold", where)
     return offsets - np.int32(base)

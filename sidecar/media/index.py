@@ -95,7 +95,7 @@ def _index(source: Source, data_file: DataFile | None) -> MediaFile:
     playable = _playable_tracks(movie, bool(layout.moofs), data, skipped)
     columns = _all_columns(playable, movie, layout, identity, skipped)
     tracks = _present_all(playable, columns, skipped)
-    if not tracks and layout.cut_at is not None:
+    if not tracks and playable and layout.cut_at is not None:
         raise InvalidMedia(
             "the file ends inside its first fragment",
             box_path=_printable(layout.cut_type),

@@ -51,21 +51,24 @@ def moov_columns(track: TrackBoxes, file_size: int) -> Columns:
     stsc = track.leaf(b"stsc")
     in_chunk = read_stsc(stsc, int(chunk_offset.shape[0]))
     first_sample = np.cumsum(in_chunk)
-    if not first_sample.size or int(first_sample[-1]) < samples:
-        held = int(first_sample[-1]) if first_sample.size else 0
+    held = int(first_sample[-1]) if first_sample.size else 0
+    if held < samples:
         raise stsc.damaged(f"the chunks hold {held} of {samples} samples")
-    if int(first_sample[-1]) > samples:
+    if held > samples:
         np.minimum(first_sample, samples, out=first_sample)
         in_chunk = np.diff(first_sample, prepend=0)
     first_sample -= in_chunk
 
     # Within a chunk samples lie one after the other: their offset is the running sum of sizes,
-    # moved by a constant for each chunk.
-    before = np.cumsum(size.astype(np.int64))
-    before -= size
-    before_chunk = before[np.minimum(first_sample, samples - 1)]
-    offset = np.repeat(chunk_offset - before_chunk, in_chunk)
-    offset += before
+    # moved by a constant for each chunk. In place, as fresh memory costs more than the sums.
+    offset = size.astype(np.int64)
+    np.cumsum(offset, out=offset)
+    offset -= size
+    if held > samples:
+        np.minimum(first_sample, samples - 1, out=first_sample)
+    move = offset[first_sample]
+    np.subtract(chunk_offset, move, out=move)
+    offset += np.repeat(move, in_chunk)
 
     np.cumsum(read_stts(track.leaf(b"stts")).expand(samples), out=decode_time[1:])
     ctts = track.leaves.get(b"ctts")

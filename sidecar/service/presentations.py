@@ -28,7 +28,7 @@ from sidecar.timeline.segmenter import Timeline
 # A server manifest of 10 000 tracks fits; anything larger is not one.
 MAX_MANIFEST_BYTES = 8 << 20
 # Presentations hold little beside their indexes, which have a budget of their own.
-MAX_PRESENTATIONS = 2048
+MAX_PRESENTATIONS = 512
 _MAX_QUERIES = 64
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

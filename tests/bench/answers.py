@@ -17,19 +17,25 @@ class Wrong(Exception):
 
 
 class Client:
-    """One kept-alive connection."""
+    """One kept-alive connection; made again when the server has closed it meanwhile."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def get(self, path: str) -> bytes:
         """The body; raises ``Wrong`` unless the status is 200."""
-        self._connection.request("GET", path)
-        response = self._connection.getresponse()
+        try:
+            response = self._request(path)
+        except http.client.RemoteDisconnected:
+            response = self._request(path)
         body = response.read()
         if response.status != 200:
             raise Wrong(f"{path}: {response.status} {body[:200]!r}")
         return body
+
+    def _request(self, path: str) -> http.client.HTTPResponse:
+        self._connection.request("GET", path)
+        return self._connection.getresponse()
 
     def timed(self, path: str) -> float:
         """Seconds from the request to the last byte, connection made before."""

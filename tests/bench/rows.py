@@ -148,9 +148,9 @@ def made_anew(bench: Bench) -> Iterator[Line]:
     """MPDs that no cache holds: an option in the query that no request had before; and, one after
     the other, the server manifest touched before each request."""
     for name, what in (("one", "MPD made anew, one file"), ("three", "MPD made anew, three")):
-        for run, connections in enumerate(CONNECTIONS, start=1):
-            # wrk counts from 1 in every run: the first digit keeps the queries of runs apart.
-            query = f"/{name}.ism/.mpd?mpd_min_buffer_time={run}%d"
+        for connections in CONNECTIONS:
+            # wrk counts from 1 in every run: the denominators keep the queries of runs apart.
+            query = f"/{name}.ism/.mpd?mpd_min_buffer_time=%d/{1009 * connections}"
             load = hammer(
                 bench.instance.url,
                 connections=connections,
@@ -245,7 +245,10 @@ def sidecar_memory(bench: Bench) -> Iterator[Line]:
 def worker_memory(bench: Bench) -> Iterator[Line]:
     """nginx's worker, before and after many requests of every kind, memory of its own only.
 
-    Pages of the shared dict count as they are first touched, so they are left out."""
+    Pages of the shared dict count as they are first touched, so they are left out. The first
+    third more fills the caches."""
+    bench.instance.stop()
+    bench.instance.start()
     client = bench.client()
     one = discover(client, "/one.ism")
     client.close()
@@ -265,7 +268,7 @@ def worker_memory(bench: Bench) -> Iterator[Line]:
             ).requests
         return done
 
-    requests(bench.flat_requests // 10)
+    requests(bench.flat_requests // 3)
     before = resident(bench.instance.worker)[1] / MEGABYTE
     done = requests(bench.flat_requests)
     everything, own = (size / MEGABYTE for size in resident(bench.instance.worker))

@@ -33,18 +33,20 @@ def main() -> int:
     assets = make_assets(cache)
     make_server_manifests(assets)
     started = time.monotonic()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="origin-bench-") as scratch:
         instance = Instance(
             scratch=Path(scratch),
             media=assets.media,
             static=cache / "static",
             port=arguments.port,
+            nopush=arguments.static_nopush,
         )
         bench = Bench(
             assets=assets,
             instance=instance,
             seconds=0.4,
-            repeats=4 if arguments.quick else 12,
+            repeats=3 if arguments.quick else 12,
             restarts=1 if arguments.quick else 5,
             flat_requests=20_000 if arguments.quick else 100_000,
             scratch=Path(scratch),
@@ -55,7 +57,7 @@ def main() -> int:
             lines = _measure(bench, arguments.only or list(ROWS))
         finally:
             instance.stop()
-        text = f"{_header(instance)}\n{table(lines)}\n"
+        text = f"{_header(instance, load)}\n{table(lines)}\n"
     sys.stdout.write(text)
     sys.stdout.write(f"\n{time.monotonic() - started:.0f} s\n")
     result = ROOT / "build" / "bench.md"
@@ -73,10 +75,11 @@ def _measure(bench: Bench, names: list[str]) -> list[Line]:
     return lines
 
 
-def _header(instance: Instance) -> str:
+def _header(instance: Instance, load: float) -> str:
     version = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
     return (
-        f"{os.cpu_count()} CPUs ({_processor()}), Linux {platform.release()}, {version.strip()}, "
+        f"{os.cpu_count()} CPUs ({_processor()}), load average {load:.1f} before, "
+        f"Linux {platform.release()}, {version.strip()}, "
         "1 nginx worker, client and sidecar on the same CPUs.\n"
         "Asset: 2 h, 1280x720, 2.5 Mbit/s H.264 + 128 kbit/s AAC, interleaved packet by packet.\n"
         "Static: files of the same size from the same nginx, runs interleaved; "
@@ -96,6 +99,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short runs: a look, not a figure")
     parser.add_argument("--only", action="append", choices=list(ROWS), help="this row; repeatable")
     parser.add_argument("--port", type=int, default=18700, help="and the next one for static files")
+    parser.add_argument("--static-nopush", choices=("on", "off"), help="else as openresty.conf")
     return parser.parse_args()
 
 

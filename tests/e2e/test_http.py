@@ -8,8 +8,10 @@ import urllib.parse
 
 import pytest
 
+from tests.support.frames import probe
 from tests.support.hls import read_master, read_media
 from tests.support.http import Client
+from tests.support.media import place
 from tests.support.mpd import read
 from tests.support.stack import Stack
 
@@ -329,3 +331,32 @@ def test_hostile_urls(client: Client, stack: Stack, traps: None, target: str) ->
 def test_what_is_no_option_is_ignored(client: Client, noise: str) -> None:
     for path in (f"{ASSET}/.m3u8", f"{ASSET}/.mpd"):
         assert client.get(f"{path}?{noise}").body == client.get(path).body
+
+
+ODD_NAMES = (
+    *("two words.mp4", "ünïcødé 日本.mp4", "50%25 & more+less.mp4", "a=b,c;d'e!(f)$Time$.mp4"),
+    *("q?#x.mp4", 'quote"d <x>.mp4'),
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_that_need_escaping(client: Client, stack: Stack, name: str) -> None:
+    place(stack.media / "odd names", "frag_plain.mp4", name=name)
+    path = urllib.parse.quote(f"/odd names/{name}")
+    plain = read(client.get("/frag_plain.mp4/.mpd").body, f"{stack.base}/frag_plain.mp4/.mpd")
+    url = f"{stack.base}{path}/.mpd"
+    representations = read(client.get(url).body, url).representations
+    assert len(representations) == len(plain.representations) == 2
+    for representation, known in zip(representations, plain.representations, strict=True):
+        assert client.get(representation.init).body == client.get(known.init).body
+        for segment, expected in zip(representation.segments, known.segments, strict=True):
+            assert client.get(segment.url).body == client.get(expected.url).body
+    url = f"{stack.base}{path}/.m3u8"
+    playlists = read_master(client.get(url).text, url).playlists
+    assert len(playlists) == 2
+    for playlist_url in playlists:
+        playlist = read_media(client.get(playlist_url).text, playlist_url)
+        for listed in (playlist.map, *(segment.url for segment in playlist.segments)):
+            assert client.get(listed).body
+    # What ffmpeg makes of such a URL is what any client should.
+    assert {stream["codec_type"] for stream in probe(url)} == {"audio", "video"}

@@ -9,9 +9,11 @@ from fractions import Fraction
 import pytest
 
 from tests.support.assets import ASSETS, Asset
+from tests.support.frames import decode
 from tests.support.hls import Media, read_master, read_media
 from tests.support.http import Client
 from tests.support.isobmff import Init, Segment, read_init, read_segment
+from tests.support.media import generated
 from tests.support.mpd import Representation, read
 from tests.support.stack import Stack
 
@@ -147,6 +149,42 @@ def test_iframe_playlists(client: Client, stack: Stack, asset: Asset) -> None:
             assert answer.status == (206 if headers else 200)
             if not headers:
                 assert read_segment(answer.body, init).starts_with_sync
+
+
+@pytest.mark.parametrize("path", ["/ladder.ism", "/two_audio.ism", "/variable_rate.mp4"])
+def test_bandwidths_are_those_of_the_segments(client: Client, stack: Stack, path: str) -> None:
+    url = f"{stack.base}{path}/.m3u8"
+    master = read_master(client.get(url).text, url)
+    rates: dict[str, tuple[Fraction, Fraction]] = {}
+    for playlist_url in master.playlists:
+        playlist = read_media(client.get(playlist_url).text, playlist_url)
+        sizes = [
+            int(client.request(s.url, method="HEAD").headers["content-length"])
+            for s in playlist.segments
+        ]
+        each = [8 * n / s.duration for n, s in zip(sizes, playlist.segments, strict=True)]
+        rates[playlist_url] = max(each), 8 * sum(sizes) / sum(s.duration for s in playlist.segments)
+    for variant in master.variants:
+        peak, average = rates[variant["URI"]]
+        audio = [
+            rates[entry["URI"]] for entry in master.media if entry["GROUP-ID"] == variant["AUDIO"]
+        ]
+        if variant["URI"] not in {entry["URI"] for entry in master.media}:
+            peak += max(rate for rate, _ in audio)
+            average += max(rate for _, rate in audio)
+        else:
+            peak, average = max(rate for rate, _ in audio), max(rate for _, rate in audio)
+        # Measured from the samples: 4 % is the room for the headers around them.
+        assert peak == pytest.approx(int(variant["BANDWIDTH"]), rel=0.04)
+        assert average == pytest.approx(int(variant["AVERAGE-BANDWIDTH"]), rel=0.04)
+
+
+def test_key_frames_are_those_of_the_source(client: Client, stack: Stack) -> None:
+    url = f"{stack.base}/bframes_closed.mp4/.m3u8"
+    (entry,) = read_master(client.get(url).text, url).iframes
+    (found,) = decode(entry["URI"], "0:v:0")
+    every = decode(str(generated("bframes_closed.mp4")), "0:v:0")[0]
+    assert found == every[::50]
 
 
 def assert_times(fetched: Fetched, representation: Representation) -> None:

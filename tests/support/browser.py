@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ PAGE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One presentation for one player, ``hls`` or ``dash``."""
+    """One presentation for one player, ``hls`` or ``dash``; ``seeks``: forwards and back."""
 
     player: str
     url: str
+    seeks: bool = True
 
 
 def missing() -> str | None:
@@ -81,7 +82,7 @@ def play(jobs: list[Job], *, at_once: int = 3, timeout: float = 150) -> list[dic
             "page": url,
             "executable": shutil.which("chromium"),
             "atOnce": at_once,
-            "jobs": [{"player": job.player, "url": job.url} for job in jobs],
+            "jobs": [asdict(job) for job in jobs],
         }
         run = subprocess.run(
             ["node", str(PLAYERS / "drive.mjs")],

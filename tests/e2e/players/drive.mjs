@@ -1,4 +1,4 @@
-// Reads jobs ({page, jobs: [{player, url}]}) as JSON from standard input, plays them in one
+// Reads jobs ({page, executable, atOnce, jobs: [{player, url, seeks}]}) as JSON from standard input, plays them in one
 // headless Chromium, a few at a time, and writes one report for each to standard output.
 
 import { readFileSync } from "node:fs";

@@ -45,11 +45,10 @@ function attachDash(video, url, report) {
         streaming: {
             utcSynchronization: { enabled: false, useManifestDateHeaderTimeSource: false },
             abr: { autoSwitchBitrate: { video: false }, initialBitrate: { video: 1 } },
-            buffer: { fastSwitchEnabled: true },
         },
     });
     const events = dashjs.MediaPlayer.events;
-    for (const name of ["ERROR", "PLAYBACK_ERROR", "FRAGMENT_LOADING_ABANDONED"]) {
+    for (const name of ["ERROR", "PLAYBACK_ERROR"]) {
         player.on(events[name], (event) => {
             const error = event.error ?? {};
             report.errors.push(`${name} ${error.code ?? ""} ${error.message ?? error}`);
@@ -71,7 +70,7 @@ function attachDash(video, url, report) {
         switches,
         languages: () => player.getTracksFor("audio").map((track) => track.lang ?? ""),
         levels: () => heights().map((representation) => representation.height),
-        setLevel: (index) => player.setRepresentationForTypeByIndex("video", index),
+        setLevel: (index) => player.setRepresentationForTypeByIndex("video", index, true),
         setAudio: (index) => player.setCurrentTrack(player.getTracksFor("audio")[index]),
     };
 }
@@ -89,7 +88,7 @@ async function until(condition, what, report, timeout = 15000) {
 
 
 // Plays from the start, seeks forwards and back, switches renditions, and plays to the end.
-async function run({ player, url }) {
+async function run({ player, url, seeks }) {
     const video = document.querySelector("video");
     const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     context.canvas.width = 320;
@@ -110,7 +109,6 @@ async function run({ player, url }) {
     await until(() => video.readyState >= 3, "first frame", report);
     report.languages = attached.languages();
     report.levels = attached.levels();
-    report.duration = video.duration;
     await video.play();
     await until(() => video.currentTime > 1, "playing", report);
 
@@ -127,13 +125,18 @@ async function run({ player, url }) {
         await until(() => report.frames.length > before + 4, `play from ${time}`, report);
         report.seeks.push([time, report.frames[report.frames.length - 1][0]]);
     };
-    await seek(Math.floor(video.duration * 0.7) + 0.06);
+    if (seeks) {
+        await seek(Math.floor(video.duration * 0.7) + 0.06);
+    }
     if (report.languages.length > 1) {
         attached.setAudio(1);
         await until(() => attached.switches.audio > 0, "audio switch", report);
     }
-    await seek(1.3);
-    for (let level = report.levels.length - 1; level >= 0 && report.levels.length > 1; level--) {
+    if (seeks) {
+        await seek(1.3);
+    }
+    // The lowest was played first.
+    for (let level = report.levels.length - 1; level > 0; level--) {
         attached.setLevel(level);
         await until(() => video.videoHeight === report.levels[level], `level ${level}`, report);
     }
@@ -141,6 +144,7 @@ async function run({ player, url }) {
     await until(() => report.ended, "the end", report, 25000);
     report.switches = attached.switches;
     report.end = video.currentTime;
+    report.duration = video.duration;
     report.played = [];
     for (let i = 0; i < video.played.length; i++) {
         report.played.push([video.played.start(i), video.played.end(i)]);

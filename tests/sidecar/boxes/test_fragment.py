@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymp4 import parser as pymp4
 
-from sidecar.boxes.fragment import Run, read_moof
+from sidecar.boxes.fragment import MAX_CHILDREN, Run, read_moof
 from sidecar.boxes.movie import SampleDefaults
-from sidecar.errors import InvalidMedia
+from sidecar.errors import InvalidMedia, UnsupportedMedia
 from tests.support.boxes import Traf, Trun, box, full, moof, tfxd, words
 
 AT = 5000
@@ -179,3 +179,10 @@ def test_pymp4_reads_the_same_run(samples: list[tuple[int, int]], data_offset: i
     (ours,) = read(Traf(truns=[trun]))
     assert rows(ours) == [(s.sample_duration, s.sample_size) for s in theirs.sample_info]
     assert ours.data_offset - AT == theirs.data_offset
+
+
+def test_a_moof_full_of_empty_boxes() -> None:
+    many = box(b"free") * (MAX_CHILDREN + 1)
+    for data in (box(b"moof", many), box(b"moof", box(b"traf", many))):
+        with pytest.raises(UnsupportedMedia, match="children"):
+            read_moof(memoryview(data), 8, AT, 0, {})

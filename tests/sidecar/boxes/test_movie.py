@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from sidecar.boxes.movie import (
+    MAX_BOXES,
+    MAX_EDITS,
     MAX_TRACKS,
     Edit,
     SampleDefaults,
@@ -91,6 +93,18 @@ def test_compressed_moov() -> None:
 def test_too_many_tracks() -> None:
     with pytest.raises(UnsupportedMedia, match="tracks"):
         read_moov(moov_leaf(boxes.mvhd(), *[boxes.box(b"trak")] * (MAX_TRACKS + 1)))
+
+
+def test_a_moov_full_of_empty_boxes() -> None:
+    many = boxes.box(b"free") * (MAX_BOXES + 1)
+    for data in (many, boxes.box(b"trak", boxes.box(b"mdia", many))):
+        with pytest.raises(UnsupportedMedia, match="boxes"):
+            read_moov(moov_leaf(boxes.mvhd(), data))
+
+
+def test_too_many_edits() -> None:
+    with pytest.raises(UnsupportedMedia, match="entries"):
+        read_elst(boxes.leaf(boxes.elst(*[(1, 1)] * (MAX_EDITS + 1))))
 
 
 @pytest.mark.parametrize("version", [0, 1])

@@ -16,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
+from sidecar.service import supervisor
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 20.0
@@ -163,6 +164,23 @@ def test_paths_longer_than_a_socket_address(serve: Callable[..., Serve]) -> None
     running = serve(1, name="n" * 120)
     eventually(lambda: running.socket(0).exists(), "no socket")
     assert len(str(running.socket(0))) > 108
+
+
+def test_deaths_in_a_row_are_answered_more_and_more_slowly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = 0
+    monkeypatch.setattr(supervisor, "monotonic_ns", lambda: now)
+    worker = supervisor._Worker(number=0, socket=tmp_path / "s")
+    state = supervisor._State(workers=[worker])
+    waits = []
+    for life in [1, 1, 1, 1, 1, 1, 1, 1, 60, 1]:
+        worker.process = subprocess.Popen(["/bin/false"], stdin=subprocess.PIPE)
+        worker.process.wait()
+        worker.started_ns, now = now, now + life * 1_000_000_000
+        supervisor._reap(state)
+        waits.append((worker.due_ns - now) / 1e9)
+    assert waits == [0, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 0, 0]
 
 
 def test_reflection_and_the_origin_itself(serve: Callable[..., Serve], tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""From URLs to presentations and options."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.lua import Lua
+
+LUA = Lua()
+ROUTE = LUA.require("route")
+ARGS = LUA.require("args")
+
+
+@pytest.mark.parametrize(
+    ("uri", "path", "virtual_path"),
+    [
+        ("/a.ism/.m3u8", "/a.ism", ".m3u8"),
+        ("/v/a.ism/dash/a-v=1-0.dash", "/v/a.ism", "dash/a-v=1-0.dash"),
+        ("/v/a.mp4/.mpd", "/v/a.mp4", ".mpd"),
+        ("/v/a.isml/Manifest", "/v/a.isml", "Manifest"),
+        ("/x.mp4/y.ism/.mpd", "/x.mp4/y.ism", ".mpd"),
+        ("/x.ism/y.mp4/hls/a.m4s", "/x.ism/y.mp4", "hls/a.m4s"),
+        ("/a.ism/b.ism.m3u8", "/a.ism", "b.ism.m3u8"),
+        ("/Ünï cödé.ism/.mpd", "/Ünï cödé.ism", ".mpd"),
+        ("/a.ism/QualityLevels(1)/Fragments(v=0)", "/a.ism", "QualityLevels(1)/Fragments(v=0)"),
+    ],
+)
+def test_urls_split_behind_the_last_presentation(uri: str, path: str, virtual_path: str) -> None:
+    assert ROUTE.split(uri.encode()) == (path.encode(), virtual_path.encode())
+
+
+@pytest.mark.parametrize(
+    ("uri", "result"),
+    [
+        (b"/a.ism", b"FMP4_NOT_FOUND"),
+        (b"/a.ism/", b"FMP4_NOT_FOUND"),
+        (b"/.ism/.mpd", b"FMP4_NOT_FOUND"),
+        (b"/v//a.ism/.mpd", b"FMP4_NOT_FOUND"),
+        (b"/a.txt/.mpd", b"FMP4_NOT_FOUND"),
+        (b"a.ism/.mpd", b"FMP4_NOT_FOUND"),
+        (b"", b"FMP4_NOT_FOUND"),
+        (b"/", b"FMP4_NOT_FOUND"),
+        (b"/a.ism/\x00.mpd", b"FMP4_BAD_REQUEST"),
+        (b"/a.ism/.mpd\r\nX: y", b"FMP4_BAD_REQUEST"),
+        (b"/../etc/a.ism/.mpd", b"FMP4_BAD_REQUEST"),
+        (b"/a.ism/../b.ism/.mpd", b"FMP4_BAD_REQUEST"),
+        (b"/a.ism/..", b"FMP4_BAD_REQUEST"),
+        (b"/a.ism/./.mpd", b"FMP4_BAD_REQUEST"),
+        (b"/..\\a.ism/.mpd", b"FMP4_BAD_REQUEST"),
+        (b"/\xff.ism/.mpd", b"FMP4_BAD_REQUEST"),
+        (b"/a.ism/" + b"x" * 3000, b"FMP4_BAD_REQUEST"),
+    ],
+)
+def test_hostile_and_empty_urls_never_reach_the_sidecar(uri: bytes, result: bytes) -> None:
+    assert ROUTE.split(uri) == (None, result)
+
+
+@given(st.binary(max_size=60) | st.text("/.ismp4l\\\0%é", max_size=40).map(str.encode))
+def test_what_is_split_is_clean(uri: bytes) -> None:
+    path, virtual_path = ROUTE.split(uri)
+    if path is None:
+        assert virtual_path in (b"FMP4_NOT_FOUND", b"FMP4_BAD_REQUEST")
+        return
+    assert path + b"/" + virtual_path == uri
+    assert virtual_path
+    assert path.endswith((b".ism", b".isml", b".mp4"))
+    assert not {b"..", b"."} & set(uri.split(b"/"))
+    assert all(byte >= 32 and byte != 127 for byte in uri)
+    uri.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "reduced"),
+    [
+        (None, b""),
+        (b"", b""),
+        (b"session=1&token=x", b""),
+        (b"hls_fmp4", b"hls_fmp4"),
+        (
+            b"x=1&mpd_segment_template=number&hls_fmp4=true",
+            b"hls_fmp4=true&mpd_segment_template=number",
+        ),
+        (b"hls_minimum_fragment_length=48%2F25", b"hls_minimum_fragment_length=48%2F25"),
+        (b"hls%5Ffmp4=true", b"hls_fmp4=true"),
+        (b"hls.no-multiplex", b"hls_no_multiplex"),
+        (b"hls_fmp4=1&hls_fmp4=0", b"hls_fmp4=1&hls_fmp4=0"),
+        (b"&&hls_fmp4&&", b"hls_fmp4"),
+        (b"=hls_fmp4", b""),
+        (b"hls_fmp4=" + b"x" * 300, b""),
+        (b"hls_fmp4=\xff", b"hls_fmp4=%FF"),
+    ],
+)
+def test_queries_are_reduced_to_options_in_order(query: bytes | None, reduced: bytes) -> None:
+    assert ARGS.reduce(query) == reduced
+
+
+@given(
+    st.permutations(
+        [b"a=1", b"hls_fmp4=true", b"mpd_segment_template=number", b"zz", b"hls_no_multiplex"]
+    )
+)
+def test_the_order_of_options_does_not_matter(parameters: list[bytes]) -> None:
+    once = ARGS.reduce(b"&".join(parameters))
+    assert once == b"hls_fmp4=true&hls_no_multiplex&mpd_segment_template=number"
+    assert ARGS.reduce(once) == once
+
+
+@given(st.binary(max_size=200))
+def test_any_query_gives_a_line_of_ascii(query: bytes) -> None:
+    reduced = ARGS.reduce(query)
+    reduced.decode("ascii")
+    assert ARGS.reduce(reduced) == reduced

@@ -1,0 +1,386 @@
+"""Which requests reach the sidecar, and which do not."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.rpc import origin_pb2 as pb
+from tests.support.fake_sidecar import FakeStack, fake_stack, inline, ranges, refusal, source_of
+from tests.support.http import Client, Response
+from tests.support.stack import eventually
+
+NAMES = (f"asset{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def source(stack: FakeStack) -> Path:
+    """A file that plans can depend on."""
+    path = stack.media / f"{next(NAMES)}.mp4"
+    path.write_bytes(os.urandom(200_000))
+    return path
+
+
+@pytest.fixture
+def client(stack: FakeStack) -> Iterator[Client]:
+    stack.sidecar.calls.clear()
+    return stack.client()
+
+
+def calls_for(stack: FakeStack, source: Path) -> list[pb.PlanRequest]:
+    """What was asked about one file: another test's reading ahead may still go on."""
+    return [call for call in list(stack.sidecar.calls) if call.path == f"/{source.name}"]
+
+
+def at_once(stack: FakeStack, targets: list[str]) -> list[Response]:
+    """The answers to requests that start together, each on its own connection."""
+    gate = threading.Barrier(len(targets))
+
+    def fetch(target: str) -> Response:
+        client = Client(stack.base)
+        gate.wait()
+        try:
+            return client.request(target)
+        finally:
+            client.close()
+
+    with ThreadPoolExecutor(len(targets)) as pool:
+        return list(pool.map(fetch, targets))
+
+
+def test_the_request_says_everything(stack: FakeStack, client: Client) -> None:
+    stack.sidecar.answer = lambda request, context: pb.PlanReply(plan=inline(b"x"))
+    client.request(
+        "/d%C3%A9/a%20b.ism/hls/x-video%3D1-7.m4s?z=1&mpd_segment_template=number&hls_fmp4"
+    )
+    (call,) = stack.sidecar.calls
+    assert call.document_root == str(stack.root / "media")
+    assert call.path == "/dé/a b.ism"
+    assert call.virtual_path == "hls/x-video=1-7.m4s"
+    assert call.args == "hls_fmp4&mpd_segment_template=number"
+    assert call.method == "GET"
+    assert len(call.request_id) == 32
+    assert call.read_ahead == 8
+    assert call.request_id in stack.access_log()[-1]
+
+
+def test_no_header_of_the_client_reaches_the_sidecar(stack: FakeStack, client: Client) -> None:
+    seen: dict[str, str] = {}
+
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        seen.update(context.invocation_metadata())
+        seen["deadline"] = str(context.time_remaining())
+        return pb.PlanReply(plan=inline(b"x"))
+
+    stack.sidecar.answer = answer
+    hostile = {"grpc-timeout": "1n", "X-Origin-Asset": "/etc", "X-Evil": "1", "Cookie": "a=b"}
+    assert client.request("/h.ism/.mpd", headers=hostile).status == 200
+    assert "x-evil" not in seen
+    assert "cookie" not in seen
+    assert seen["x-origin-asset"] == f"{stack.root}/media/h.ism"
+    assert 5 < float(seen["deadline"]) <= 10
+
+
+def test_a_path_with_a_line_break_is_no_header(stack: FakeStack, client: Client) -> None:
+    assert client.request("/a%0D%0AX-Y:%20z.ism/.mpd").status == 400
+    assert not stack.sidecar.calls
+    seen: dict[str, str] = {}
+
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        seen.update(context.invocation_metadata())
+        return pb.PlanReply(plan=inline(request.path.encode()))
+
+    stack.sidecar.answer = answer
+    assert client.request("/%C3%A9%25%22.ism/.mpd").text == '/é%".ism'
+    assert seen["x-origin-asset"].endswith("/media/%C3%A9%25%22.ism")
+
+
+def test_a_plan_is_kept_while_its_sources_hold(
+    stack: FakeStack, client: Client, source: Path
+) -> None:
+    target = f"/{source.name}/.mpd"
+    stack.sidecar.answer = lambda request, context: pb.PlanReply(
+        plan=inline(b"%d" % len(stack.sidecar.calls), sources=[source_of(source)], cache_class=1)
+    )
+    assert [client.get(target).text for _ in range(3)] == ["1", "1", "1"]
+    os.utime(source, ns=(0, source.stat().st_mtime_ns + 1))
+    assert [client.get(target).text for _ in range(3)] == ["2", "2", "2"]
+    copy = source.with_suffix(".new")
+    copy.write_bytes(source.read_bytes())
+    os.utime(copy, ns=(0, source.stat().st_mtime_ns))
+    copy.rename(source)
+    assert [client.get(target).text for _ in range(3)] == ["3", "3", "3"]
+    assert client.get(target + "?session=2").text == "3"
+    assert client.get(target + "?hls_fmp4").text == "4"
+
+
+def test_a_plan_lives_as_long_as_it_says(stack: FakeStack, client: Client, source: Path) -> None:
+    target = f"/{source.name}/live.mpd"
+    stack.sidecar.answer = lambda request, context: pb.PlanReply(
+        plan=inline(
+            b"%d" % len(stack.sidecar.calls),
+            sources=[source_of(source)],
+            cache_class=pb.CACHE_MANIFEST,
+            ttl_ms=400,
+        )
+    )
+    assert [client.get(target).text for _ in range(3)] == ["1", "1", "1"]
+    time.sleep(0.5)
+    assert client.get(target).text == "2"
+
+
+def test_what_is_not_for_keeping_is_asked_for_again(stack: FakeStack, client: Client) -> None:
+    stack.sidecar.answer = lambda request, context: pb.PlanReply(
+        plan=refusal(pb.FMP4_NOT_FOUND, 404, "nothing")
+    )
+    for _ in range(3):
+        assert client.request("/none.ism/.mpd").status == 404
+    assert len(stack.sidecar.calls) == 3
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("which", ["stack", "workers"])
+def test_concurrent_misses_make_one_call(
+    which: str, kept: bool, request: pytest.FixtureRequest
+) -> None:
+    stack: FakeStack = request.getfixturevalue(which)
+    path = stack.media / f"{next(NAMES)}.mp4"
+    path.write_bytes(b"x")
+
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        time.sleep(0.4)
+        if kept:
+            return pb.PlanReply(plan=inline(b"ok", sources=[source_of(path)], cache_class=1))
+        return pb.PlanReply(plan=refusal(pb.FMP4_NOT_FOUND, 404, "nothing"))
+
+    stack.sidecar.answer = answer
+    stack.sidecar.calls.clear()
+    answers = at_once(stack, [f"/{path.name}/.mpd"] * 40)
+    assert {one.status for one in answers} == {200 if kept else 404}
+    assert len(stack.sidecar.calls) == 1
+
+
+def test_concurrent_misses_share_a_failure(workers: FakeStack) -> None:
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        time.sleep(0.3)
+        raise ValueError("a fault of the sidecar")
+
+    workers.sidecar.answer = answer
+    workers.sidecar.calls.clear()
+    started = time.monotonic()
+    answers = at_once(workers, ["/fault.ism/.mpd"] * 20)
+    assert {one.status for one in answers} == {500}
+    assert len(workers.sidecar.calls) == 1
+    assert time.monotonic() - started < 1
+
+
+def test_a_waiter_goes_on_when_the_first_client_leaves(stack: FakeStack, source: Path) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        arrived.set()
+        go_on.wait(5)
+        return pb.PlanReply(plan=inline(b"ok", sources=[source_of(source)], cache_class=1))
+
+    stack.sidecar.answer = answer
+    target = f"/{source.name}/.mpd"
+    first = Client(stack.base)
+    first._connection.request("GET", target)
+    assert arrived.wait(5)
+    first.close()
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(Client(stack.base).get, target)
+        time.sleep(0.1)
+        go_on.set()
+        assert second.result(5).text == "ok"
+    assert stack.sidecar.asked(".mpd") >= 1
+
+
+class Track:
+    """Segments track-1.m4s, track-2.m4s ... of a file, planned as a sidecar would."""
+
+    def __init__(self, stack: FakeStack, source: Path, *, segments: int = 500) -> None:
+        self.stack = stack
+        self.source = source
+        self.content = source.read_bytes()
+        self.segments = segments
+
+    def plan(self, number: int) -> pb.Plan:
+        return ranges(
+            self.source, [(number * 100, 60), (number * 100 + 70, 30)], head=b"moof%d" % number
+        )
+
+    def body(self, number: int) -> bytes:
+        begin = number * 100
+        return (
+            b"moof%d" % number
+            + self.content[begin : begin + 60]
+            + self.content[begin + 70 : begin + 100]
+        )
+
+    def __call__(self, request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        number = int(request.virtual_path.rpartition("-")[2].partition(".")[0])
+        last = min(number + request.read_ahead, self.segments)
+        return pb.PlanReply(
+            plan=self.plan(number),
+            ahead=[
+                pb.AheadPlan(virtual_path=f"hls/t-{n}.m4s", plan=self.plan(n))
+                for n in range(number + 1, last + 1)
+            ],
+        )
+
+    def target(self, number: int) -> str:
+        return f"/{self.source.name}/hls/t-{number}.m4s"
+
+
+def test_a_sequential_client_waits_for_one_call_only(
+    stack: FakeStack, client: Client, source: Path
+) -> None:
+    track = Track(stack, source)
+    stack.sidecar.answer = track
+    for number in range(1, 201):
+        assert client.get(track.target(number)).body == track.body(number)
+        time.sleep(0.002)
+    calls = calls_for(stack, source)
+    assert (calls[0].virtual_path, calls[0].read_ahead) == ("hls/t-1.m4s", 8)
+    assert [call.read_ahead for call in calls[1:]] == [32] * (len(calls) - 1)
+    # a few batches ahead, but each once
+    assert len(calls) <= 1 + (200 + 5 * 32) // 32 + 1
+    assert len({call.virtual_path for call in calls}) == len(calls)
+    waited = [line for line in stack.access_log() if track.target(1)[:-6] in line][-200:]
+    assert [line.split('"')[2].split()[-1] for line in waited].count("sidecar") == 1
+
+
+def test_clients_side_by_side_share_the_calls(stack: FakeStack, source: Path) -> None:
+    track = Track(stack, source)
+
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        time.sleep(0.02)
+        return track(request, context)
+
+    stack.sidecar.answer = answer
+    stack.sidecar.calls.clear()
+    numbers = iter(range(1, 321))
+    lock = threading.Lock()
+
+    def walk() -> None:
+        client = Client(stack.base)
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                break
+            assert client.get(track.target(number)).body == track.body(number)
+        client.close()
+
+    with ThreadPoolExecutor(16) as pool:
+        for done in [pool.submit(walk) for _ in range(16)]:
+            done.result(30)
+    planned = sum(1 + call.read_ahead for call in calls_for(stack, source))
+    assert planned <= 320 + 5 * 33 + 16 * 9
+
+
+def test_nothing_is_read_ahead_of_a_single_segment(
+    stack: FakeStack, client: Client, source: Path
+) -> None:
+    track = Track(stack, source)
+    stack.sidecar.answer = track
+    for number in (400, 100, 300, 200):
+        assert client.get(track.target(number)).body == track.body(number)
+    time.sleep(0.2)
+    assert [call.read_ahead for call in calls_for(stack, source)] == [8] * 4
+
+
+def test_a_player_has_one_batch_ahead_of_it(stack: FakeStack, client: Client, source: Path) -> None:
+    """Who comes to a plan some time after it was made uses it at the pace of playing."""
+    stack.sidecar.answer = Track(stack, source)
+    for number in (1, 2, 3):
+        client.get(f"/{source.name}/hls/t-{number}.m4s")
+        time.sleep(0.2)
+    assert [call.virtual_path for call in calls_for(stack, source)] == [
+        "hls/t-1.m4s",
+        "hls/t-9.m4s",
+    ]
+
+
+def test_plans_are_not_read_ahead_when_they_push_out_others(tmp_path: Path) -> None:
+    def small(text: str) -> str:
+        return text.replace("lua_shared_dict origin_plans 64m", "lua_shared_dict origin_plans 64k")
+
+    with fake_stack(tmp_path, edit=small) as stack:
+        path = stack.media / "full.mp4"
+        path.write_bytes(os.urandom(100_000))
+        track = Track(stack, path)
+
+        def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+            reply = track(request, context)
+            for plan in (reply.plan, *(ahead.plan for ahead in reply.ahead)):
+                plan.headers.add(name="X-Pad", value="x" * 3000)
+            return reply
+
+        stack.sidecar.answer = answer
+        client = stack.client()
+        for number in range(1, 61):
+            assert client.get(track.target(number)).body == track.body(number)
+        planned = sum(1 + call.read_ahead for call in stack.sidecar.calls)
+        assert planned < 60 * 9
+        assert not stack.complaints()
+
+
+def test_reading_ahead_stops_at_the_end(stack: FakeStack, client: Client, source: Path) -> None:
+    track = Track(stack, source, segments=50)
+    stack.sidecar.answer = track
+    for number in range(1, 51):
+        assert client.get(track.target(number)).body == track.body(number)
+        time.sleep(0.005)
+    time.sleep(0.2)
+    assert len(calls_for(stack, source)) <= 4
+    assert not stack.complaints()
+
+
+def test_media_is_never_sent_from_a_file_that_was_replaced(
+    stack: FakeStack, client: Client, source: Path
+) -> None:
+    track = Track(stack, source)
+    stack.sidecar.answer = track
+    for _ in range(4):
+        assert client.get(track.target(1)).body == track.body(1)
+    old = track.body(3)
+    fresh = source.with_suffix(".new")
+    fresh.write_bytes(os.urandom(200_000))
+    fresh.rename(source)
+    track.content = source.read_bytes()
+    for number in (1, 2, 3, 3):
+        assert client.get(track.target(number)).body == track.body(number)
+    assert track.body(3) != old
+
+
+def test_a_source_that_never_holds_still_is_refused(
+    stack: FakeStack, client: Client, source: Path
+) -> None:
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        plan = ranges(source, [(0, 100)])
+        os.utime(source, ns=(0, source.stat().st_mtime_ns + 1))
+        return pb.PlanReply(plan=plan)
+
+    stack.sidecar.answer = answer
+    response = client.request(f"/{source.name}/hls/t-1.m4s")
+    assert response.status == 503
+    assert response.headers["retry-after"] == "1"
+    assert str(source) not in response.text
+    assert len(calls_for(stack, source)) == 3
+    eventually(lambda: any(str(source) in line for line in stack.complaints()), "a log line")
+    _forget_complaints(stack)
+
+
+def _forget_complaints(stack: FakeStack) -> None:
+    """What a test has provoked is not the next one's."""
+    os.truncate(stack.root / "logs" / "error.log", 0)
