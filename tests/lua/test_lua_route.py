@@ -28,7 +28,7 @@ ARGS = LUA.require("args")
     ],
 )
 def test_urls_split_behind_the_last_presentation(uri: str, path: str, virtual_path: str) -> None:
-    assert ROUTE.split(uri.encode()) == (path.encode(), virtual_path.encode())
+    assert ROUTE.split(uri.encode()) == (path.encode(), virtual_path.encode(), None)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_hostile_and_empty_urls_never_reach_the_sidecar(uri: bytes, result: byte
 
 @given(st.binary(max_size=60) | st.text("/.ismp4l\\\0%é", max_size=40).map(str.encode))
 def test_what_is_split_is_clean(uri: bytes) -> None:
-    path, virtual_path = ROUTE.split(uri)
+    path, virtual_path, *_ = ROUTE.split(uri)
     if path is None:
         assert virtual_path in (b"FMP4_NOT_FOUND", b"FMP4_BAD_REQUEST")
         return
