@@ -54,7 +54,8 @@ StoredAnswer = Callable[[Options, SourceIdentity, ReadRange], Answer | None]
 class RequestKind:
     """One row. ``pattern`` must match the whole virtual path (already percent-decoded).
 
-    ``reads_media``: ``answer`` calls ``Request.read`` or works long enough to be run in a thread.
+    ``reads_media``: ``answer`` calls ``Request.read`` or works long enough to be run in a thread;
+    a function where that is true of some of its requests only.
     ``lists``: the answer depends on what the query selects; media segments do not, so for them
     ``Request.selected`` is everything and ``Request.clip`` the whole.
     ``stored``: answers from a media file that has not been indexed, given the options of the query;
@@ -65,6 +66,6 @@ class RequestKind:
     format: str
     pattern: re.Pattern[str]
     answer: Callable[[Request], Answer]
-    reads_media: bool = False
+    reads_media: bool | Callable[[Request], bool] = False
     lists: bool = True
     stored: StoredAnswer | None = None
