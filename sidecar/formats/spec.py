@@ -41,10 +41,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A plan, and plans for virtual paths that a sequential client asks for next."""
+    """A plan, and plans for virtual paths that a sequential client asks for next.
+
+    ``following``: virtual paths that it asks for next, in order, where answers cost so much that
+    they are made behind its back, and only when it has been seen to go on.
+    """
 
     plan: Plan
     ahead: tuple[tuple[str, Plan], ...] = field(default=())
+    following: tuple[str, ...] = ()
 
 
 StoredAnswer = Callable[[Options, SourceIdentity, ReadRange], Answer | None]
