@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from sidecar.mux.plan import FileRanges, HeadedRanges, Inline, Plan
 from sidecar.service.reader import MediaReader
+from sidecar.storage.source import ReadRange
 
 
-def body(plan: Plan) -> bytes:
-    """All bytes of ``plan``, as many as it says; ranges are read from their files."""
-    read = MediaReader()
+def body(plan: Plan, read: ReadRange | None = None) -> bytes:
+    """All bytes of ``plan``, as many as it says; ranges are what ``read`` says, or the files."""
+    files = MediaReader()
+    read = read or files
     pieces: list[bytes] = []
     for part in plan.parts:
         match part:
@@ -23,7 +25,7 @@ def body(plan: Plan) -> bytes:
                     pieces += [head, read(sources[file], at, length)]
             case _:
                 raise AssertionError(f"no bytes for {type(part).__name__}")
-    read.close()
+    files.close()
     joined = b"".join(pieces)
     assert len(joined) == plan.length
     return joined

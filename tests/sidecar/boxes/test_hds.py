@@ -1,4 +1,4 @@
-"""Boxes of HDS: bootstrap information against pymp4, random access against a writer of the tests."""
+"""Boxes of HDS: bootstrap information against pymp4, random access against our own writer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymp4 import parser as pymp4
 
 import sidecar.boxes.declared  # noqa: F401 - pymp4 builds nothing with arrays before
-from pymp4 import parser as pymp4
 from sidecar.boxes.hds import FragmentRunEntry, abst, afrt, asrt, read_afra
 from sidecar.boxes.leaf import Leaf
 from sidecar.errors import InvalidMedia
