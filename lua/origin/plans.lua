@@ -78,6 +78,11 @@ local function track_of(question)
     end
 
     if not track then
+        track, number = str_match(question.virtual_path,
+                                  "^(QualityLevels%(.*=)(%d+)%)$")
+    end
+
+    if not track then
         return nil
     end
 

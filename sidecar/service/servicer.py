@@ -22,6 +22,7 @@ from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
 from sidecar.service.spool import Spool
+from sidecar.service.static import prefers_static, static_answer, yield_to_static
 from sidecar.storage.local import open_local
 from sidecar.timeline.clips import WHOLE
 
@@ -71,6 +72,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if is_packaged(request.path, directives):
                 format_name = "hds"
                 return await self._packaged(request)
+            static = prefers_static(directives)
+            if static and (stands := await asyncio.to_thread(_static, request)) is not None:
+                return stands
             found = find(request.virtual_path)
             if found is None:
                 raise NotFound("no manifest or segment has this name")
@@ -89,6 +93,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
                 write_plan(ahead.plan, plan, loaded.sources)
+            if static:
+                await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
             _log_failure(request, error)
             return origin_pb2.PlanReply(plan=refusal(error.result, error.sentence, format_name))
@@ -158,6 +164,15 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
 
         question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
         return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
+
+
+def _static(request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply | None:
+    found = static_answer(request.document_root, request.path, request.virtual_path)
+    if found is None:
+        return None
+    reply = origin_pb2.PlanReply()
+    write_plan(reply.plan, *found)
+    return reply
 
 
 def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound, NotFound
 from sidecar.formats.choices import audio_choices
+from sidecar.formats.directives import is_on
 from sidecar.formats.policies import source_policy
 from sidecar.formats.smooth.chunks import Chunks, segment_chunks, stored_chunks
 from sidecar.formats.smooth.quality import four_cc
@@ -19,6 +20,8 @@ from sidecar.media.track import Kind
 from sidecar.mux.smooth import TIMESCALE, Clock, at_clock, clock_for
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 
+# Stored fragments are handed out as they are.
+PASS_THROUGH = "usp_iss_pass_through"
 # Policies come from the query too: a client that varies them must not fill the memory.
 _MOST_KEPT = 8
 _KEPT: WeakKeyDictionary[Timeline, dict[tuple[SegmentPolicy, bool], Streams]] = WeakKeyDictionary()
@@ -115,7 +118,7 @@ def streams_of(request: Request) -> Streams:
     were made lately are kept."""
     policy = source_policy(request.presentation, request.options.iss_minimum_fragment_length)
     kept = _KEPT.setdefault(request.timeline, {})
-    key = policy, passes_through(request)
+    key = policy, is_on(request.directives, PASS_THROUGH)
     found = kept.get(key)
     if found is None:
         found = Streams(request.presentation, request.timeline, *key)
@@ -132,12 +135,6 @@ def _clock(carried: list[Rendition], stored: Mapping[str, Chunks | None]) -> Clo
         if chunks is not None:
             return Clock(shift=at_clock(chunks.shift, chunks.clock.timescale, TIMESCALE))
     return clock_for(rendition.track for rendition in carried)
-
-
-def passes_through(request: Request) -> bool:
-    """Whether the location hands out stored fragments as they are (``usp_iss_pass_through``)."""
-    given = request.directives.get("usp_iss_pass_through")
-    return given is not None and given != ("off",)
 
 
 def _ordered(presentation: Presentation) -> list[Rendition]:
