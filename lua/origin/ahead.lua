@@ -49,6 +49,11 @@ function _M.track_of(question)
     end
 
     if not track then
+        track, number = str_match(question.virtual_path,
+                                  "^(QualityLevels%(.*=)(%d+)%)$")
+    end
+
+    if not track then
         return nil
     end
 

@@ -37,7 +37,7 @@ Output = IO[bytes] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One instance and what it serves; ``index_budget`` in bytes for all sidecar processes."""
+    """One instance and what it serves; budgets in bytes for all sidecar processes together."""
 
     instance: Instance
     conf: Path
@@ -45,6 +45,7 @@ class Settings:
     port: int
     workers: int
     index_budget: int
+    spool_budget: int
     log_format: str
     log_level: str
 
@@ -143,6 +144,8 @@ def _spawn_sidecar(settings: Settings, output: Output) -> Process:
             *("--sockets", str(settings.instance.sockets)),
             *("--workers", str(settings.workers)),
             *("--index-budget", str(settings.index_budget)),
+            *("--spool", str(settings.instance.root / "spool")),
+            *("--spool-budget", str(settings.spool_budget)),
             *("--log-format", settings.log_format),
             *("--log-level", settings.log_level),
         ],

@@ -12,6 +12,7 @@ from sidecar.service.logging import LogFormat
 from sidecar.service.supervisor import AlreadyServed, SupervisorSettings, supervise
 
 DEFAULT_INDEX_BUDGET = 128 << 20
+DEFAULT_SPOOL_BUDGET = 256 << 20
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -48,6 +49,20 @@ def size(value: str | int) -> int:
     help="Memory for track indexes, all processes together.",
 )
 @click.option(
+    "--spool",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("spool"),
+    show_default=True,
+    help="Folder for segments that are rewritten; memory (tmpfs) serves best.",
+)
+@click.option(
+    "--spool-budget",
+    type=size,
+    default=DEFAULT_SPOOL_BUDGET,
+    show_default="256M",
+    help="Bytes in that folder, all processes together; 0 = none.",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(0),
     default=10.0,
@@ -59,7 +74,14 @@ def size(value: str | int) -> int:
 )
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 def serve(
-    sockets: Path, workers: int, index_budget: int, grace: float, log_format: str, log_level: str
+    sockets: Path,
+    workers: int,
+    index_budget: int,
+    spool: Path,
+    spool_budget: int,
+    grace: float,
+    log_format: str,
+    log_level: str,
 ) -> None:
     """Serve plans to nginx over gRPC until SIGTERM or SIGINT."""
     try:
@@ -68,6 +90,8 @@ def serve(
                 sockets=sockets,
                 workers=workers,
                 index_budget=index_budget,
+                spool=spool.absolute() if spool_budget else None,
+                spool_budget=spool_budget,
                 grace=grace,
                 log_format=cast(LogFormat, log_format),
                 log_level=log_level,

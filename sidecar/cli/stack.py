@@ -15,7 +15,7 @@ from sidecar.cli import launch, probe
 from sidecar.cli.instance import PROJECT, Instance
 from sidecar.cli.nginx import find_nginx
 from sidecar.cli.processes import locked, pause
-from sidecar.cli.serve import DEFAULT_INDEX_BUDGET, LOG_LEVELS, size
+from sidecar.cli.serve import DEFAULT_INDEX_BUDGET, DEFAULT_SPOOL_BUDGET, LOG_LEVELS, size
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -60,6 +60,13 @@ def _instance_options(command: _Command) -> _Command:
             default=DEFAULT_INDEX_BUDGET,
             show_default="128M",
             help="Memory for track indexes, all sidecar processes together.",
+        ),
+        click.option(
+            "--spool-budget",
+            type=size,
+            default=DEFAULT_SPOOL_BUDGET,
+            show_default="256M",
+            help="Bytes of rewritten segments kept in the run folder; 0 = none.",
         ),
         click.option("--log-format", type=click.Choice(["json", "console"]), default="console"),
         click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info"),

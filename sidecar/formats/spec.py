@@ -41,10 +41,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A plan, and plans for virtual paths that a sequential client asks for next."""
+    """A plan, and plans for virtual paths that a sequential client asks for next.
+
+    ``following``: virtual paths that it asks for next, in order, where answers cost so much that
+    they are made behind its back, and only when it has been seen to go on.
+    """
 
     plan: Plan
     ahead: tuple[tuple[str, Plan], ...] = field(default=())
+    following: tuple[str, ...] = ()
 
 
 StoredAnswer = Callable[[Options, SourceIdentity, ReadRange], Answer | None]
@@ -54,7 +59,8 @@ StoredAnswer = Callable[[Options, SourceIdentity, ReadRange], Answer | None]
 class RequestKind:
     """One row. ``pattern`` must match the whole virtual path (already percent-decoded).
 
-    ``reads_media``: ``answer`` calls ``Request.read`` or works long enough to be run in a thread.
+    ``reads_media``: ``answer`` calls ``Request.read`` or works long enough to be run in a thread;
+    a function where that is true of some of its requests only.
     ``lists``: the answer depends on what the query selects; media segments do not, so for them
     ``Request.selected`` is everything and ``Request.clip`` the whole.
     ``stored``: answers from a media file that has not been indexed, given the options of the query;
@@ -65,6 +71,6 @@ class RequestKind:
     format: str
     pattern: re.Pattern[str]
     answer: Callable[[Request], Answer]
-    reads_media: bool = False
+    reads_media: bool | Callable[[Request], bool] = False
     lists: bool = True
     stored: StoredAnswer | None = None

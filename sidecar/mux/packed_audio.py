@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from sidecar.codecs.adts import HEADER_BYTES, adts_headers, adts_template
+from sidecar.codecs.facts import AudioFacts
+from sidecar.errors import InvalidMedia
 from sidecar.media.track import Track
-from sidecar.mux.elementary import audio_frames, needs_adts
-from sidecar.mux.plan import FileRanges, Inline, Part
+from sidecar.mux.elementary import needs_adts
+from sidecar.mux.plan import FileRanges, HeadedRanges, Inline, Part
 from sidecar.mux.ranges import byte_ranges
-from sidecar.mux.samples import read_samples
 from sidecar.mux.timestamps import timestamp
-from sidecar.storage.source import ReadRange
 
 _OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 TAG_BYTES = 10 + 10 + len(_OWNER) + 8
@@ -23,21 +24,36 @@ def timestamp_tag(time: int) -> bytes:
     return b"ID3\x04\0\0" + _syncsafe(len(frame)) + frame
 
 
-def packed_audio(track: Track, first: int, last: int, read: ReadRange) -> tuple[Part, ...]:
+def packed_audio(track: Track, first: int, last: int) -> tuple[Part, ...]:
     """Samples ``first`` .. ``last``-1 (at least one) as a file of packed audio.
 
-    AAC is read and gets ADTS headers; frames of other codecs are ranges of the source.
+    The frames stay in their file; those of AAC get an ADTS header each. Raises ``InvalidMedia``
+    for an AAC frame that is too long for one, ``UnsupportedMedia`` where ADTS does not do.
     """
     ticks = int(track.samples.decode_time[first]) - track.edit_media_time
-    tag = timestamp_tag(timestamp(ticks, track.timescale))
+    tag = Inline(timestamp_tag(timestamp(ticks, track.timescale)))
     if not needs_adts(track):
         offset, length = byte_ranges(track.samples, first, last)
-        if not len(offset):
-            return (Inline(tag),)
-        return Inline(tag), FileRanges(track.source, offset, length)
-    size = track.samples.size[first:last].astype(np.int64)
-    (samples,) = read_samples(read, [(track, first, last)])
-    return (Inline(b"".join([tag, *audio_frames(track, samples, size)])),)
+        return (tag, FileRanges(track.source, offset, length)) if len(offset) else (tag,)
+    length = track.samples.size[first:last].astype(np.int64)
+    held = np.flatnonzero(length)
+    if not len(held):
+        return (tag,)
+    length = length[held]
+    assert isinstance(track.facts, AudioFacts)
+    try:
+        headers = adts_headers(adts_template(track.facts.codec_private_data), length)
+    except InvalidMedia as error:
+        error.path = track.source.path
+        raise
+    frames = HeadedRanges(
+        (track.source,),
+        np.zeros(len(held), dtype=np.int64),
+        track.samples.offset[first:last][held],
+        length,
+        tuple(headers[at : at + HEADER_BYTES] for at in range(0, len(headers), HEADER_BYTES)),
+    )
+    return tag, frames
 
 
 def _syncsafe(value: int) -> bytes:

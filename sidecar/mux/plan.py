@@ -21,9 +21,9 @@ class CacheClass(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inline:
-    """Bytes that travel with the plan."""
+    """Bytes that travel with the plan, or are laid down in a file beside it when they are many."""
 
-    data: bytes
+    data: bytes | memoryview
 
     @property
     def length(self) -> int:
@@ -84,20 +84,38 @@ class HeadedRanges:
         return int(self.lengths.sum()) + sum(map(len, self.heads))
 
 
-Part = Inline | FileRanges | MixedRanges | HeadedRanges
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """A whole file that the service has made of an inline part. Formats do not use it.
+
+    ``key`` identifies the content.
+    """
+
+    source: SourceIdentity
+    key: bytes
+
+    @property
+    def length(self) -> int:
+        return self.source.size
+
+
+Part = Inline | FileRanges | MixedRanges | HeadedRanges | Kept
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Plan:
     """A successful answer: the parts of its body and what HTTP says of it.
 
-    The service adds result, status, validity and entity tag.
+    The service adds result, status, validity and entity tag. ``made_from``: identifies everything
+    that inline bytes were made from, for bodies so large that a hash of them costs more than making
+    them; None: the bytes say it themselves.
     """
 
     parts: tuple[Part, ...]
     content_type: str
     cache_class: CacheClass
     headers: tuple[tuple[str, str], ...] = field(default=())
+    made_from: bytes | None = None
 
     @property
     def length(self) -> int:

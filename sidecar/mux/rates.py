@@ -42,17 +42,17 @@ def bit_rates(track: Track, segments: SegmentList) -> BitRates:
     row[span != duration * count] += 4
     if samples.sync is not None and np.count_nonzero(samples.sync) > len(segments):
         row += 4
-    return _rates(size + row * count + _SEGMENT_OVERHEAD, segments)
+    return measured(size + row * count + _SEGMENT_OVERHEAD, segments)
 
 
 def key_frame_rates(track: Track, key_frames: SegmentList) -> BitRates:
     """Bit rates of the one-sample segments of an I-frame playlist of ``track``."""
     size = track.samples.size[key_frames.first_sample[:-1]].astype(np.int64)
-    return _rates(size + _SEGMENT_OVERHEAD, key_frames)
+    return measured(size + _SEGMENT_OVERHEAD, key_frames)
 
 
-def _rates(size: NDArray[np.int64], segments: SegmentList) -> BitRates:
-    """Of segments of ``size`` bytes (int64[n])."""
+def measured(size: NDArray[np.int64], segments: SegmentList) -> BitRates:
+    """Bit rates of segments of ``size`` bytes (int64[n])."""
     count = len(segments)
     bits = np.concatenate(([0], np.cumsum(8 * size)))
     time = (segments.start - segments.start[0]) / segments.timescale

@@ -58,11 +58,12 @@ def clock_for(tracks: Iterable[Track]) -> Clock:
     """The clock that all fragments of ``tracks``, a presentation, are written by."""
     shift = 0
     for track in tracks:
+        if track.kind is Kind.TEXT or not len(track.samples):
+            continue
         if delayed_by_offset(track):
             delay = track.samples.composition_delay
             shift = max(shift, -(-delay * TIMESCALE // track.timescale))
-        if len(track.samples):
-            shift = max(shift, -at_clock(first_time(track), track.timescale, TIMESCALE))
+        shift = max(shift, -at_clock(first_time(track), track.timescale, TIMESCALE))
     return Clock(shift=shift)
 
 
@@ -109,7 +110,7 @@ def fragment(
     Durations come from absolute times: they add up to exactly ``span.end - span.start``. The
     samples are ranges of the source.
     """
-    return _fragment(track, span, _run(track, span, clock), sequence_number)
+    return _of_samples(track, span, _run(track, span, clock), sequence_number)
 
 
 def key_frame(
@@ -126,7 +127,20 @@ def key_frame(
         sync=None,
     )
     alone = Span(first=span.first, last=span.first + 1, start=span.start, end=span.end)
-    return _fragment(track, alone, run, sequence_number)
+    return _of_samples(track, alone, run, sequence_number)
+
+
+def document(data: bytes, span: Span, sequence_number: int) -> tuple[tuple[Part, ...], int]:
+    """As ``fragment``, of one sample ``data`` that lasts all of ``span`` (text)."""
+    run = Run(
+        base_time=span.start,
+        duration=np.array([min(span.end - span.start, _UINT32_MAX)], dtype=np.int64),
+        size=np.array([len(data)], dtype=np.uint32),
+        composition=None,
+        sync=None,
+    )
+    head, moof_size = _head(span, run, len(data), sequence_number)
+    return (Inline(head + data),), moof_size
 
 
 def sample_data(track: Track, span: Span) -> tuple[Part, ...]:
@@ -178,11 +192,18 @@ def _composition(
     return late.astype(np.int32)
 
 
-def _fragment(
+def _of_samples(
     track: Track, span: Span, run: Run, sequence_number: int
 ) -> tuple[tuple[Part, ...], int]:
     offset, length = byte_ranges(track.samples, span.first, span.last)
-    payload = int(np.add.reduce(length))
+    head, moof_size = _head(span, run, int(np.add.reduce(length)), sequence_number)
+    if not len(offset):
+        return (Inline(head),), moof_size
+    return (Inline(head), FileRanges(track.source, offset, length)), moof_size
+
+
+def _head(span: Span, run: Run, payload: int, sequence_number: int) -> tuple[bytes, int]:
+    """``moof`` and the header of ``mdat`` before ``payload`` bytes; and the size of the former."""
     mdat = mdat_header(payload)
     # Version 0, whose offsets are unsigned, is all that PIFF knows.
     signed = run.composition is not None and int(run.composition.min()) < 0
@@ -201,6 +222,4 @@ def _fragment(
             mdat,
         )
     )
-    inline = Inline(head)
-    parts = (inline, FileRanges(track.source, offset, length)) if payload else (inline,)
-    return parts, moof_size
+    return head, moof_size

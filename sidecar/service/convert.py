@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.errors import Result
-from sidecar.mux.plan import CacheClass, FileRanges, HeadedRanges, Inline, MixedRanges, Plan
+from sidecar.mux.plan import CacheClass, FileRanges, HeadedRanges, Inline, Kept, MixedRanges, Plan
 from sidecar.rpc import origin_pb2
+from sidecar.service.spool import SMALLEST, content_key
 from sidecar.service.statuses import status_of
 from sidecar.storage.source import SourceIdentity
 
@@ -49,15 +50,13 @@ class SourceTable:
         if position is None:
             position = self._position[identity.path] = len(self._messages)
             self._common.clear()
-            self._messages.append(
-                origin_pb2.Source(
-                    path=identity.path,
-                    size=identity.size,
-                    mtime_ns=identity.mtime_ns,
-                    inode=identity.inode,
-                )
-            )
+            self._messages.append(source_message(identity))
         return position
+
+    @property
+    def count(self) -> int:
+        """How many files every plan lists."""
+        return len(self._messages)
 
     def common(self, content_type: str, cache_class: CacheClass) -> bytes:
         """The encoded fields that all successful plans of such content share."""
@@ -74,6 +73,16 @@ class SourceTable:
         return encoded
 
 
+def source_message(identity: SourceIdentity) -> origin_pb2.Source:
+    """``identity`` as plans say it."""
+    return origin_pb2.Source(
+        path=identity.path,
+        size=identity.size,
+        mtime_ns=identity.mtime_ns,
+        inode=identity.inode,
+    )
+
+
 def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> None:
     """Fills the empty ``message`` with a successful ``plan``.
 
@@ -83,13 +92,23 @@ def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> No
     digest = blake2b(plan.content_type.encode(), digest_size=10)
     parts = message.parts
     length = 0
+    kept: list[tuple[origin_pb2.FileRanges, origin_pb2.Source]] = []
     for part in plan.parts:
         length += part.length
         match part:
             case Inline(data):
-                parts.add().inline = data
-                digest.update(b"i%d:" % len(data))
-                digest.update(data)
+                parts.add().inline = bytes(data)
+                if len(data) > SMALLEST:
+                    digest.update(b"k%d:" % len(data) + content_key(plan, data))
+                else:
+                    digest.update(b"i%d:" % len(data))
+                    digest.update(data)
+            case Kept(source, key):
+                ranges = parts.add().file
+                ranges.offset.append(0)
+                ranges.length.append(source.size)
+                kept.append((ranges, source_message(source)))
+                digest.update(b"k%d:" % source.size + key)
             case FileRanges(source, offset, lengths):
                 columns = _OFFSET + _packed(offset) + _LENGTH + _packed(lengths)
                 ranges = parts.add().file
@@ -117,6 +136,10 @@ def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> No
     for name, value in plan.headers:
         message.headers.add(name=name, value=value)
     message.MergeFromString(sources.common(plan.content_type, plan.cache_class))
+    # Files of this plan alone, behind those that all plans of the presentation list.
+    for at, (ranges, source_of_part) in enumerate(kept, sources.count):
+        ranges.source = at
+        message.sources.append(source_of_part)
 
 
 def _alternating(part: HeadedRanges, sources: SourceTable) -> bytes:

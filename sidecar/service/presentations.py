@@ -20,6 +20,7 @@ from sidecar.media.track import MediaFile
 from sidecar.service.content import Content, check_references, resolve, resolve_source
 from sidecar.service.convert import SourceTable
 from sidecar.service.index_cache import IndexCache, is_current
+from sidecar.service.maker import Made
 from sidecar.storage.local import open_local
 from sidecar.storage.source import SourceIdentity
 from sidecar.timeline.clips import Clip, clip_of
@@ -39,6 +40,7 @@ class LoadedPresentation:
     """A presentation with what every request to it shares.
 
     ``lookups``: each file as it was named (symlinks unresolved) and what was found there.
+    ``made``: what has been rewritten of it.
     """
 
     presentation: Presentation
@@ -46,6 +48,7 @@ class LoadedPresentation:
     sources: SourceTable
     files: tuple[MediaFile, ...]
     lookups: tuple[tuple[str, SourceIdentity], ...]
+    made: Made = field(default_factory=Made)
     _options: dict[str, Options] = field(default_factory=dict)
     _selections: dict[str, tuple[Presentation, Clip]] = field(default_factory=dict)
 

@@ -22,6 +22,7 @@ from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.logging import LogFormat, configure_logging
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
+from sidecar.service.spool import Spool
 
 # A plan of a two-hour MPD is some 100 KB; the limit only has to stop nonsense.
 MAX_MESSAGE_BYTES = 64 << 20
@@ -37,6 +38,7 @@ class WorkerSettings:
 
     ``socket``: path of its Unix socket. ``index_budget``: bytes of track indexes that it keeps.
     ``grace``: seconds that calls in flight have to finish after a stop.
+    ``spool``: folder for large bodies, of this process alone, None = none; ``spool_budget``: bytes.
     ``parent``: file descriptor that reads end-of-file when the supervisor is gone; None = alone.
     """
 
@@ -46,6 +48,8 @@ class WorkerSettings:
     log_format: LogFormat = "console"
     log_level: str = "info"
     parent: int | None = None
+    spool: Path | None = None
+    spool_budget: int = 0
 
 
 def run_worker(settings: WorkerSettings) -> None:
@@ -64,7 +68,8 @@ async def _serve(settings: WorkerSettings) -> None:
         _watch_parent(settings.parent, loop, stop, settings.grace)
     with ThreadPoolExecutor(INDEX_THREADS, thread_name_prefix="index") as executor:
         presentations = PresentationCache(settings.index_budget, executor)
-        server, health_servicer = await make_server(presentations)
+        spool = Spool(settings.spool, settings.spool_budget)
+        server, health_servicer = await make_server(presentations, spool)
         bind(server, settings.socket)
         await server.start()
         # What is alive now stays alive: later collections need not look at it.
@@ -79,7 +84,7 @@ async def _serve(settings: WorkerSettings) -> None:
 
 
 async def make_server(
-    presentations: PresentationCache,
+    presentations: PresentationCache, spool: Spool | None = None
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started."""
     server = grpc.aio.server(
@@ -89,7 +94,7 @@ async def make_server(
             ("grpc.so_reuseport", 0),
         ]
     )
-    origin_pb2_grpc.add_OriginServicer_to_server(OriginServicer(presentations), server)
+    origin_pb2_grpc.add_OriginServicer_to_server(OriginServicer(presentations, spool), server)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     name = origin_pb2.DESCRIPTOR.services_by_name["Origin"].full_name

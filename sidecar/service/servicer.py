@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -15,14 +17,19 @@ from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.content import resolve
 from sidecar.service.convert import SourceTable, refusal, write_plan
+from sidecar.service.maker import Maker
 from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
+from sidecar.service.spool import Spool
+from sidecar.service.static import prefers_static, static_answer, yield_to_static
 from sidecar.storage.local import open_local
 from sidecar.timeline.clips import WHOLE
 
 # More plans than this make a reply that is slower to move than to make anew.
 MAX_READ_AHEAD = 64
+# Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
+_MAKING = 2
 
 _EXPECTED = frozenset(
     {
@@ -41,8 +48,10 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 class OriginServicer(origin_pb2_grpc.OriginServicer):
     """``origin.v1.Origin``: every outcome that a client may cause is a plan."""
 
-    def __init__(self, presentations: PresentationCache) -> None:
+    def __init__(self, presentations: PresentationCache, spool: Spool | None = None) -> None:
         self._presentations = presentations
+        executor = ThreadPoolExecutor(_MAKING, thread_name_prefix="make")
+        self._maker = Maker(spool or Spool(None, 0), executor)
         self._read = MediaReader()
 
     async def Plan(  # noqa: N802 - the name of the rpc
@@ -63,6 +72,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if is_packaged(request.path, directives):
                 format_name = "hds"
                 return await self._packaged(request)
+            static = prefers_static(directives)
+            if static and (stands := await asyncio.to_thread(_static, request)) is not None:
+                return stands
             found = find(request.virtual_path)
             if found is None:
                 raise NotFound("no manifest or segment has this name")
@@ -81,6 +93,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
                 write_plan(ahead.plan, plan, loaded.sources)
+            if static:
+                await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
             _log_failure(request, error)
             return origin_pb2.PlanReply(plan=refusal(error.result, error.sentence, format_name))
@@ -137,9 +151,28 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             directives={given.name: tuple(given.args) for given in request.directives},
         )
         reads = kind.reads_media
-        if reads if isinstance(reads, bool) else reads(asked):
-            return await asyncio.to_thread(kind.answer, asked)
-        return kind.answer(asked)
+        if not (reads if isinstance(reads, bool) else reads(asked)):
+            return kind.answer(asked)
+
+        def make(virtual_path: str) -> Answer:
+            if virtual_path == asked.virtual_path:
+                return kind.answer(asked)
+            following = kind.pattern.fullmatch(virtual_path)
+            if following is None:
+                raise NotFound("no segment has this name")
+            return kind.answer(replace(asked, virtual_path=virtual_path, match=following))
+
+        question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
+        return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
+
+
+def _static(request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply | None:
+    found = static_answer(request.document_root, request.path, request.virtual_path)
+    if found is None:
+        return None
+    reply = origin_pb2.PlanReply()
+    write_plan(reply.plan, *found)
+    return reply
 
 
 def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,8 @@ class AlreadyServed(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorSettings:
     """What to run. ``sockets``: directory of ``sidecar-0.sock`` ..; ``index_budget``: bytes of
-    track indexes that all processes keep together; ``grace``: seconds for calls in flight."""
+    track indexes that all processes keep together; ``grace``: seconds for calls in flight;
+    ``spool``: folder for large bodies, ``spool_budget`` bytes for all processes together."""
 
     sockets: Path
     workers: int
@@ -48,6 +50,8 @@ class SupervisorSettings:
     grace: float = 10.0
     log_format: LogFormat = "console"
     log_level: str = "info"
+    spool: Path | None = None
+    spool_budget: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +92,8 @@ def supervise(settings: SupervisorSettings) -> None:
 def _run(settings: SupervisorSettings, sockets: Path, signals: set[signal.Signals]) -> None:
     for stale in sockets.glob("sidecar-*.sock"):
         stale.unlink(missing_ok=True)
+    if settings.spool is not None:
+        _clear_spool(settings)
     state = _State()
     for number in range(settings.workers):
         state.workers.append(_Worker(number=number, socket=sockets / f"sidecar-{number}.sock"))
@@ -108,11 +114,22 @@ def _run(settings: SupervisorSettings, sockets: Path, signals: set[signal.Signal
         _reap(state)
 
 
+def _clear_spool(settings: SupervisorSettings) -> None:
+    """Removes what processes have left that do not come again; the others clear their own."""
+    assert settings.spool is not None
+    settings.spool.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for folder in settings.spool.iterdir():
+        if folder.name.isdecimal() and int(folder.name) >= settings.workers:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _start(worker: _Worker, settings: SupervisorSettings) -> None:
     arguments = {
         "socket": str(worker.socket),
         "index_budget": settings.index_budget // settings.workers,
         "grace": settings.grace,
+        "spool": str(settings.spool / str(worker.number)) if settings.spool else None,
+        "spool_budget": settings.spool_budget // settings.workers,
         "log_format": settings.log_format,
         "log_level": settings.log_level,
     }

@@ -10,4 +10,12 @@ from sidecar.service.server import WorkerSettings, run_worker
 
 if __name__ == "__main__":
     fields = json.loads(sys.argv[1])
-    run_worker(WorkerSettings(socket=Path(fields.pop("socket")), parent=0, **fields))
+    spool = fields.pop("spool")
+    run_worker(
+        WorkerSettings(
+            socket=Path(fields.pop("socket")),
+            spool=Path(spool) if spool else None,
+            parent=0,
+            **fields,
+        )
+    )

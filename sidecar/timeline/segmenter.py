@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,10 +43,11 @@ class _Cut:
 
 
 class Timeline:
-    """The segment lists of a presentation, made once for each policy."""
+    """The segment lists of a presentation, made once for each policy; may be used by threads."""
 
     def __init__(self, presentation: Presentation) -> None:
         self.presentation = presentation
+        self._lock = threading.Lock()
         self._cuts: OrderedDict[SegmentPolicy, _Cut] = OrderedDict()
         self._key_frames: dict[str, SegmentList | None] = {}
 
@@ -103,16 +105,18 @@ class Timeline:
         return max((self.segments(r, policy).end for r in renditions), default=Fraction(0))
 
     def _cut(self, policy: SegmentPolicy) -> _Cut:
-        cut = self._cuts.get(policy)
-        if cut is not None:
-            self._cuts.move_to_end(policy)
-            return cut
+        with self._lock:
+            cut = self._cuts.get(policy)
+            if cut is not None:
+                self._cuts.move_to_end(policy)
+                return cut
         video = self.presentation.of_kind(Kind.VIDEO)
         if video:
             cut = _Cut(*video_boundaries(video, self.presentation, policy.video))
         else:
             cut = _Cut(without_video(self.presentation, policy.audio), True)
-        self._cuts[policy] = cut
-        while len(self._cuts) > _POLICIES_KEPT:
-            self._cuts.popitem(last=False)
+        with self._lock:
+            cut = self._cuts.setdefault(policy, cut)
+            while len(self._cuts) > _POLICIES_KEPT:
+                self._cuts.popitem(last=False)
         return cut

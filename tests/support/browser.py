@@ -17,20 +17,22 @@ from tests.support.media import ROOT
 
 PLAYERS = ROOT / "tests" / "e2e" / "players"
 MODULES = ROOT / "tests" / "node_modules"
+DASHJS = MODULES / "dashjs" / "dist" / "modern" / "umd"
 PAGE = {
     "/": (PLAYERS / "index.html", "text/html"),
     "/player.js": (PLAYERS / "player.js", "text/javascript"),
     "/hls.js": (MODULES / "hls.js" / "dist" / "hls.js", "text/javascript"),
-    "/dash.js": (
-        MODULES / "dashjs" / "dist" / "modern" / "umd" / "dash.all.debug.js",
-        "text/javascript",
-    ),
+    "/dash.js": (DASHJS / "dash.all.debug.js", "text/javascript"),
+    "/dash.mss.js": (DASHJS / "dash.mss.debug.js", "text/javascript"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One presentation for one player, ``hls`` or ``dash``; ``seeks``: forwards and back."""
+    """One presentation for one player: ``hls``, ``dash``, or ``smooth`` (by dash.js too).
+
+    ``seeks``: forwards and back.
+    """
 
     player: str
     url: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sidecar.formats.registry import find
 from sidecar.formats.spec import Answer, Request
 from sidecar.media.options import Options
@@ -22,6 +24,7 @@ def ask(
     selected: Presentation | None = None,
     clip: Clip = WHOLE,
     read: ReadRange | None = None,
+    directives: Mapping[str, tuple[str, ...]] | None = None,
     **options: object,
 ) -> Answer:
     """The answer to ``virtual_path`` (percent-decoded); options by their field names."""
@@ -38,6 +41,7 @@ def ask(
         read=read or MediaReader(),
         read_ahead=read_ahead,
         clip=clip,
+        directives=directives or {},
     )
     return kind.answer(request)
 

@@ -23,6 +23,24 @@ return {
               .. "nameSeg1.f4f through its index nameSeg1.f4x.",
     },
     {
+        name = "usp_iss_pass_through",
+        contexts = { http = true, location = true },
+        kind = "flag",
+        default = false,
+        sidecar = true,
+        doc = "Hand out the fragments of fragmented sources to Smooth "
+              .. "Streaming clients byte for byte as they are stored.",
+    },
+    {
+        name = "usp_prefer_static",
+        contexts = { http = true, location = true },
+        kind = "flag",
+        default = false,
+        sidecar = true,
+        doc = "Serve the file that a virtual path names in the folder of the "
+              .. "server manifest, where there is one, instead of making it.",
+    },
+    {
         name = "origin_cors",
         contexts = { http = true, location = true },
         kind = "flag",

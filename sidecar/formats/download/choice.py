@@ -9,12 +9,14 @@ from sidecar.storage.source import SourceIdentity
 
 
 def all_tracks(presentation: Presentation) -> list[Rendition]:
-    """Every rendition: video by descending bitrate, then audio and text.
+    """Every rendition with samples: video by descending bitrate, then audio and text.
 
-    Players take the first of each kind.
+    Players take the first of each kind. Text files have no samples that could be left where they
+    are.
     """
     video = sorted(presentation.of_kind(Kind.VIDEO), key=lambda one: -one.bitrate)
-    return [*video, *audio_choices(presentation), *presentation.of_kind(Kind.TEXT)]
+    text = [one for one in presentation.of_kind(Kind.TEXT) if one.track.text is None]
+    return [*video, *audio_choices(presentation), *text]
 
 
 def usual_tracks(presentation: Presentation) -> list[Rendition]:

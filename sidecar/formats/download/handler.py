@@ -21,8 +21,8 @@ from sidecar.timeline.clips import clipped
 from sidecar.timeline.cuts import cut
 from sidecar.timeline.segmenter import SegmentPolicy
 
-# Fragments of two seconds, as encoders of Smooth Streaming make them.
-_FRAGMENTS = SegmentPolicy(video=Fraction(2), audio=Fraction(2), text=Fraction(2))
+# Longer than those of streams: a file of two hours is planned whole, fragment by fragment.
+_FRAGMENTS = SegmentPolicy(video=Fraction(6), audio=Fraction(6), text=Fraction(6))
 
 
 def answer_stored(options: Options, identity: SourceIdentity, read: ReadRange) -> Answer | None:

@@ -1,62 +1,98 @@
-"""The request kinds of HLS."""
+"""The request kinds of HLS: playlists, and segments in fragmented MP4."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from fractions import Fraction
 
 from sidecar.errors import NotFound
-from sidecar.formats.fragments import CONTENT_TYPES, init_answer, numbered, segment_answer
+from sidecar.formats.fragments import init_answer, numbered, segment_answer
+from sidecar.formats.hls import text
+from sidecar.formats.hls.layout import Layout, carried, layout_of
 from sidecar.formats.hls.master import master_playlist
-from sidecar.formats.hls.playlist import key_frame_playlist, media_playlist
+from sidecar.formats.hls.playlist import media_playlist
+from sidecar.formats.hls.rules import policy, require_playout
+from sidecar.formats.hls.selectors import find_renditions, muxed_stem
 from sidecar.formats.hls.tags import CONTENT_TYPE
+from sidecar.formats.hls.transport import KINDS as TRANSPORT_KINDS
+from sidecar.formats.key_frames import key_frame_answer, key_frames_of
 from sidecar.formats.spec import Answer, Request, RequestKind
-from sidecar.formats.urls import encoded, find_rendition, suffix
-from sidecar.media.options import Options
+from sidecar.formats.urls import find_rendition, stem
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind
-from sidecar.mux.cmaf import key_frame_segment
+from sidecar.mux.elementary import stream_info
 from sidecar.mux.plan import CacheClass, Inline, Plan
-from sidecar.timeline.segmenter import SegmentPolicy
-from sidecar.timeline.segments import SegmentList
-
-_DEFAULT_LENGTH = Fraction(4)
-
-
-def policy(options: Options) -> SegmentPolicy:
-    """HLS segments last 4 s unless told otherwise, whatever the source and the kind."""
-    length = options.hls_minimum_fragment_length
-    if length is None:
-        length = _DEFAULT_LENGTH
-    return SegmentPolicy(video=length, audio=length, text=length)
 
 
 def answer_master(request: Request) -> Answer:
     """``X.ism/.m3u8``"""
-    _require_playout(request)
+    require_playout(request)
     if not any(r.kind is not Kind.TEXT for r in request.presentation.renditions):
         raise NotFound("the presentation has neither video nor audio")
+    layout = layout_of(request.presentation, request.options)
     return _playlist(
         master_playlist(
-            request.presentation, request.timeline, policy(request.options), request.options
+            carried(request.selected, layout),
+            request.timeline,
+            policy(request.options),
+            request.options,
+            request.clip,
+            layout,
         )
     )
 
 
 def answer_media_playlist(request: Request) -> Answer:
-    """``X.ism/B-video=1000.m3u8``"""
-    rendition = _rendition(request)
-    segments = request.timeline.segments(rendition, policy(request.options))
-    return _playlist(media_playlist(request.presentation, rendition, segments, request.options))
+    """``X.ism/B-video=1000.m3u8``, ``X.ism/B-audio=64-video=1000.m3u8``"""
+    require_playout(request)
+    found = find_renditions(request.presentation, request.match["stem"])
+    options, clip = request.options, request.clip
+    layout = layout_of(request.presentation, options)
+    if len(found) == 2:
+        video, audio = found
+        if layout is Layout.FMP4:
+            raise NotFound("sound and picture are apart in fragmented MP4")
+        base = muxed_stem(request.presentation, audio, video)
+        segments = request.timeline.muxed(video, audio, policy(options)).video
+        return _playlist(media_playlist(segments, options, clip, layout, base=base, extension="ts"))
+    (rendition,) = found
+    base = stem(request.presentation, rendition)
+    segments = request.timeline.segments(rendition, policy(options))
+    if rendition.kind is Kind.TEXT:
+        base = text.base_url(request.presentation, rendition, layout)
+        return _playlist(
+            media_playlist(segments, options, clip, layout, base=base, extension=text.EXTENSION)
+        )
+    if layout is Layout.FMP4:
+        base = f"hls/{base}"
+        return _playlist(
+            media_playlist(
+                segments, options, clip, layout, base=base, extension="m4s", init=f"{base}.m4s"
+            )
+        )
+    extension = stream_info(rendition.track, None).extension or "ts"
+    return _playlist(
+        media_playlist(segments, options, clip, layout, base=base, extension=extension)
+    )
 
 
 def answer_key_frame_playlist(request: Request) -> Answer:
-    """``X.ism/keyframes/B-video=1000.m3u8``"""
+    """``X.ism/keyframes/B-video=1000.m3u8``: it lies beside its segments; the init segment is that
+    of the rendition."""
     rendition = _rendition(request)
+    layout = layout_of(request.presentation, request.options)
+    base = stem(request.presentation, rendition)
+    fmp4 = layout is Layout.FMP4
     return _playlist(
-        key_frame_playlist(
-            request.presentation, rendition, _key_frames(request, rendition), request.options
+        media_playlist(
+            key_frames_of(request, rendition),
+            request.options,
+            request.clip,
+            layout,
+            base=base,
+            extension="m4s" if fmp4 else "ts",
+            init=f"../hls/{base}.m4s" if fmp4 else None,
+            key_frames=True,
         )
     )
 
@@ -83,59 +119,49 @@ def answer_segment(request: Request) -> Answer:
 def answer_key_frame(request: Request) -> Answer:
     """``X.ism/keyframes/B-video=1000-7.m4s``: one sync sample."""
     rendition = _rendition(request)
-    key_frames = _key_frames(request, rendition)
-    number = int(request.match["number"])
-    index = numbered(key_frames, number)
-    start = int(key_frames.start[index])
-    name = f"{encoded(request.match['stem'])}-{number + 1}.m4s{suffix(request.options)}"
-    plan = Plan(
-        parts=key_frame_segment(
-            rendition.track,
-            int(key_frames.first_sample[index]),
-            start,
-            int(key_frames.start[index + 1]) - start,
-            number,
-        ),
-        content_type=CONTENT_TYPES[Kind.VIDEO],
-        cache_class=CacheClass.MEDIA,
-        headers=(("Link", f'<{name}>; rel="next"'),) if number < len(key_frames) else (),
+    key_frames = key_frames_of(request, rendition)
+    return key_frame_answer(
+        request,
+        rendition,
+        key_frames,
+        numbered(key_frames, int(request.match["number"])),
+        ending=lambda index: f"-{index + 1}.m4s",
     )
-    return Answer(plan=plan)
-
-
-def _require_playout(request: Request) -> None:
-    if not request.options.hls_playout:
-        raise NotFound("HLS is switched off for this presentation")
 
 
 def _rendition(request: Request) -> Rendition:
-    _require_playout(request)
+    require_playout(request)
     rendition = find_rendition(request.presentation, request.match["stem"])
     if rendition.kind is Kind.TEXT:
-        raise NotFound("text tracks are not served as HLS")
+        raise NotFound("text tracks have segments of WebVTT only")
     return rendition
 
 
-def _key_frames(request: Request, rendition: Rendition) -> SegmentList:
-    if rendition.kind is not Kind.VIDEO:
-        raise NotFound("only video has key frames")
-    key_frames = request.timeline.key_frames(rendition)
-    if key_frames is None:
-        raise NotFound("the track has no key frames")
-    return key_frames
-
-
-def _playlist(text: str) -> Answer:
+def _playlist(lines: str) -> Answer:
     plan = Plan(
-        parts=(Inline(text.encode()),),
+        parts=(Inline(lines.encode()),),
         content_type=CONTENT_TYPE,
         cache_class=CacheClass.MANIFEST,
     )
     return Answer(plan=plan)
 
 
-def _kind(name: str, pattern: str, answer: Callable[[Request], Answer]) -> RequestKind:
-    return RequestKind(name=name, format="hls", pattern=re.compile(pattern), answer=answer)
+def _kind(
+    name: str,
+    pattern: str,
+    answer: Callable[[Request], Answer],
+    *,
+    lists: bool = False,
+    reads_media: bool = False,
+) -> RequestKind:
+    return RequestKind(
+        name=name,
+        format="hls",
+        pattern=re.compile(pattern),
+        answer=answer,
+        lists=lists,
+        reads_media=reads_media,
+    )
 
 
 # A selector ends in "=<bitrate>", which tells init segments from media segments although
@@ -144,10 +170,22 @@ _STEM = r"(?P<stem>.*=[0-9]+)"
 _NUMBER = r"(?P<number>0|[1-9][0-9]{0,17})"
 
 KINDS = (
+    *TRANSPORT_KINDS,
+    _kind(
+        "hls.text_segment",
+        rf"(?P<folder>hls/)?{_STEM}-{_NUMBER}\.{text.EXTENSION}",
+        text.answer_segment,
+        reads_media=True,
+    ),
     _kind("hls.segment", rf"hls/{_STEM}-{_NUMBER}\.m4s", answer_segment),
     _kind("hls.init", rf"hls/{_STEM}\.m4s", answer_init),
     _kind("hls.key_frame", rf"keyframes/{_STEM}-{_NUMBER}\.m4s", answer_key_frame),
-    _kind("hls.key_frame_playlist", rf"keyframes/{_STEM}\.m3u8", answer_key_frame_playlist),
-    _kind("hls.media_playlist", rf"{_STEM}\.m3u8", answer_media_playlist),
-    _kind("hls.master", r"[^/]*\.m3u8", answer_master),
+    _kind(
+        "hls.key_frame_playlist",
+        rf"keyframes/{_STEM}\.m3u8",
+        answer_key_frame_playlist,
+        lists=True,
+    ),
+    _kind("hls.media_playlist", rf"{_STEM}\.m3u8", answer_media_playlist, lists=True),
+    _kind("hls.master", r"[^/]*\.m3u8", answer_master, lists=True),
 )

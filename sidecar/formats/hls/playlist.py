@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-from sidecar.formats.hls.tags import durations, head, tag
-from sidecar.formats.urls import stem, suffix
+from sidecar.errors import NotFound
+from sidecar.formats.hls.layout import Layout, media_version
+from sidecar.formats.hls.tags import durations, head, tag, timestamp_map
+from sidecar.formats.urls import suffix
 from sidecar.media.options import Options
-from sidecar.media.presentation import Presentation, Rendition
+from sidecar.timeline.clips import Clip, clipped
 from sidecar.timeline.segments import SegmentList
+
+# The tags for closed segments came with the durations that are no whole seconds.
+_TAGS_VERSION = 3
 
 
 def media_playlist(
-    presentation: Presentation, rendition: Rendition, segments: SegmentList, options: Options
+    segments: SegmentList,
+    options: Options,
+    clip: Clip,
+    layout: Layout,
+    *,
+    base: str,
+    extension: str,
+    init: str | None = None,
+    key_frames: bool = False,
 ) -> str:
-    """The playlist of one rendition with fMP4 segments, whole (VOD)."""
-    base, query = f"hls/{stem(presentation, rendition)}", suffix(options)
-    lengths, target = durations(segments)
-    lines = [
-        *head(options),
-        "#EXT-X-MEDIA-SEQUENCE:1",
-        "#EXT-X-PLAYLIST-TYPE:VOD",
-        *(["#EXT-X-INDEPENDENT-SEGMENTS"] if segments.closed else []),
-        f"#EXT-X-TARGETDURATION:{target}",
-        tag("EXT-X-MAP", URI=f'"{base}.m4s{query}"'),
-        *(
-            f"#EXTINF:{length}, no desc\n{base}-{number}.m4s{query}"
-            for number, length in enumerate(lengths, 1)
-        ),
-        "#EXT-X-ENDLIST",
-        "",
-    ]
-    return "\n".join(lines)
+    """The playlist (VOD) of those ``segments`` that lie in ``clip``: ``base-<number>.extension``.
 
-
-def key_frame_playlist(
-    presentation: Presentation, rendition: Rendition, key_frames: SegmentList, options: Options
-) -> str:
-    """The I-frame playlist of a video rendition: every segment is one sync sample.
-
-    It lies in ``keyframes/``, beside its segments; the init segment is that of the rendition.
+    ``init``: URL of the init segment, None without one. ``key_frames``: an I-frame playlist, every
+    segment of which is one sync sample. Raises ``NotFound`` when no segment lies in the clip.
     """
-    base, query = stem(presentation, rendition), suffix(options)
-    lengths, target = durations(key_frames)
+    query = suffix(options)
+    listed = clipped(segments, clip)
+    if not listed:
+        raise NotFound("the track has nothing in this clip")
+    lengths, target = durations(segments, listed)
+    version = media_version(
+        layout,
+        options,
+        fractions=any("." in length for length in lengths),
+        key_frames=key_frames,
+    )
+    modern = version >= _TAGS_VERSION
     lines = [
-        *head(options),
-        "#EXT-X-MEDIA-SEQUENCE:1",
-        "#EXT-X-PLAYLIST-TYPE:VOD",
-        "#EXT-X-I-FRAMES-ONLY",
+        *head(version),
+        f"#EXT-X-MEDIA-SEQUENCE:{listed.start + 1}",
+        *(["#EXT-X-PLAYLIST-TYPE:VOD"] if modern else []),
+        *(["#EXT-X-INDEPENDENT-SEGMENTS"] if modern and segments.closed and not key_frames else []),
+        *(["#EXT-X-I-FRAMES-ONLY"] if key_frames else []),
         f"#EXT-X-TARGETDURATION:{target}",
-        tag("EXT-X-MAP", URI=f'"../hls/{base}.m4s{query}"'),
-        *(
-            f"#EXTINF:{length}, no desc\n{base}-{number}.m4s{query}"
-            for number, length in enumerate(lengths, 1)
-        ),
-        "#EXT-X-ENDLIST",
-        "",
     ]
-    return "\n".join(lines)
+    if layout is not Layout.FMP4:
+        lines.append(timestamp_map(int(segments.start[listed.start]), segments.timescale))
+    if init is not None:
+        lines.append(tag("EXT-X-MAP", URI=f'"{init}{query}"'))
+    lines += [
+        f"#EXTINF:{length}, no desc\n{base}-{number}.{extension}{query}"
+        for number, length in enumerate(lengths, listed.start + 1)
+    ]
+    return "\n".join([*lines, "#EXT-X-ENDLIST", ""])

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 
-from sidecar.media.options import Options
+from sidecar.mux.timestamps import timestamp
 from sidecar.timeline.segments import SegmentList
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
 COMMENT = "## Created with OpenOrigin"
 
 _MICROSECONDS = 1_000_000
-# EXT-X-MAP outside of I-frame playlists needs 6; 7 is what players of fMP4 are tested with.
-_LOWEST_VERSION = 6
-_USUAL_VERSION = 7
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def head(options: Options) -> list[str]:
+def head(version: int) -> list[str]:
     """The first lines of every playlist."""
-    wanted = options.hls_client_manifest_version or _USUAL_VERSION
-    return ["#EXTM3U", f"#EXT-X-VERSION:{max(_LOWEST_VERSION, wanted)}", COMMENT]
+    return ["#EXTM3U", f"#EXT-X-VERSION:{version}", COMMENT]
 
 
 def quoted(text: str) -> str:
@@ -36,8 +35,18 @@ def tag(name: str, **attributes: str | int | None) -> str:
     return f"#{name}:{','.join(listed)}"
 
 
-def durations(segments: SegmentList) -> tuple[list[str], int]:
-    """(EXTINF durations, EXT-X-TARGETDURATION) of ``segments``.
+def timestamp_map(start: int, timescale: int) -> str:
+    """Which MPEG-2 timestamp stands for which time: those of presentation time ``start``, ticks."""
+    at = _EPOCH + timedelta(
+        seconds=start // timescale, microseconds=start % timescale * _MICROSECONDS // timescale
+    )
+    # Microseconds are written where there are some.
+    local = at.replace(tzinfo=None).isoformat()
+    return f"#USP-X-TIMESTAMP-MAP:MPEGTS={timestamp(start, timescale)},LOCAL={local}Z"
+
+
+def durations(segments: SegmentList, listed: range) -> tuple[list[str], int]:
+    """(EXTINF durations, EXT-X-TARGETDURATION) of those ``segments`` that are ``listed``.
 
     A duration is the difference of the segment's two ends, each rounded to the microsecond: it is
     less than a microsecond off, and so is any sum of consecutive ones, however many. The target is
@@ -47,7 +56,7 @@ def durations(segments: SegmentList) -> tuple[list[str], int]:
     whole, rest = np.divmod(segments.start, segments.timescale)
     timescale = segments.timescale
     micro = whole * _MICROSECONDS + (2 * rest * _MICROSECONDS + timescale) // (2 * timescale)
-    lengths = np.diff(micro).tolist()
+    lengths = np.diff(micro[listed.start : listed.stop + 1]).tolist()
     text = {length: _decimal(length) for length in set(lengths)}
     target = (max(lengths) + _MICROSECONDS // 2) // _MICROSECONDS
     return [text[length] for length in lengths], max(1, target)

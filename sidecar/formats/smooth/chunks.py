@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.media.track import StoredFragments, Track
+from sidecar.media.track import Kind, StoredFragments, Track
 from sidecar.mux.smooth import (
     Clock,
     Span,
@@ -17,6 +17,7 @@ from sidecar.mux.smooth import (
     first_time,
 )
 from sidecar.timeline.segments import SegmentList
+from sidecar.units import rescale
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -54,6 +55,10 @@ class Chunks:
         said[0] = self.time(0)
         return said
 
+    def milliseconds(self, index: int) -> int:
+        """When fragment ``index`` (n: the end) begins on the presentation's own time line."""
+        return rescale(int(self.segments.start[index]), self.segments.timescale, 1000)
+
     def find(self, time: int) -> int | None:
         """Index of the fragment that begins exactly at ``time``, or None."""
         if not self.time(0) <= time < self.time(len(self)):
@@ -79,9 +84,10 @@ def segment_chunks(track: Track, segments: SegmentList, clock: Clock) -> Chunks:
     """The segments of ``track`` as fragments: video's begin when its presentation would in the
     other formats, all others ``clock.shift`` later."""
     by_offset = delayed_by_offset(track)
+    first = int(segments.start[0])
     return Chunks(
         segments=segments,
-        first=min(int(segments.start[0]), first_time(track)),
+        first=first if track.kind is Kind.TEXT else min(first, first_time(track)),
         clock=clock,
         shift=0 if by_offset else clock.shift,
         late=clock.shift if by_offset else 0,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from sidecar.errors import NotFound
 from sidecar.formats.fragments import CONTENT_TYPES
 from sidecar.formats.smooth.chunks import Chunks
 from sidecar.formats.smooth.manifest import CONTENT_TYPE, DEFAULT_VERSION, client_manifest
-from sidecar.formats.smooth.streams import Stream, Streams
+from sidecar.formats.smooth.streams import Stream, Streams, streams_of
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.formats.urls import encoded, suffix
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.plan import CacheClass, FileRanges, Inline, Part, Plan
-from sidecar.mux.smooth import fragment, key_frame, sample_data
+from sidecar.mux.smooth import document, fragment, key_frame, sample_data
+from sidecar.mux.text import smooth_document
 from sidecar.timeline.clips import clipped
 
 # What may be asked of a fragment: its nouns ([MS-SSTR] 2.2.3).
@@ -26,7 +26,7 @@ def answer_manifest(request: Request) -> Answer:
     """``X.ism/Manifest``"""
     selected = {r.selector for r in request.selected.renditions}
     listed = []
-    for stream in _streams(request).all():
+    for stream in _streams(request).all:
         renditions = tuple(r for r in stream.renditions if r.selector in selected)
         indices = clipped(stream.chunks.segments, request.clip)
         if renditions and len(indices):
@@ -50,15 +50,13 @@ def answer_fragment(request: Request) -> Answer:
     """``X.ism/QualityLevels(1000)/Fragments(video=0)``, and the other nouns."""
     match = request.match
     streams = _streams(request)
-    rendition, listed, index = streams.find(
-        match["name"], int(match["bitrate"]), int(match["time"])
-    )
+    rendition, stream = streams.rendition(match["name"], int(match["bitrate"]))
+    listed, index = streams.listed(rendition, stream, int(match["time"]))
     own = streams.chunks(rendition)
-    count = len(listed)
-    until = min(count, index + 1 + request.read_ahead)
+    until = min(len(listed), index + 1 + request.read_ahead)
     plans = [
         Plan(
-            parts=_parts(rendition, own, at, match["noun"]),
+            parts=_parts(request, rendition, own, at),
             content_type=CONTENT_TYPES[rendition.kind],
             cache_class=CacheClass.MEDIA,
             headers=_next(request, listed, at + 1),
@@ -70,28 +68,45 @@ def answer_fragment(request: Request) -> Answer:
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
 
 
+def _is_text(request: Request) -> bool:
+    """Whether a fragment of text is asked for: it is made of what the text says."""
+    match = request.match
+    return any(
+        rendition.kind is Kind.TEXT and rendition.bitrate == int(match["bitrate"])
+        for rendition in request.presentation.renditions
+        if rendition.name == match["name"]
+    )
+
+
 def _streams(request: Request) -> Streams:
     if not request.options.iss_playout:
         raise NotFound("Smooth Streaming is switched off for this presentation")
     if not request.presentation.renditions:
         raise NotFound("the presentation has no tracks")
-    return Streams(request)
+    return streams_of(request)
 
 
-def _parts(rendition: Rendition, chunks: Chunks, index: int, noun: str) -> tuple[Part, ...]:
-    track, span = rendition.track, chunks.span(index)
-    if noun == _SAMPLES:
-        return sample_data(track, span)
-    if noun == _KEY_FRAME and rendition.kind is Kind.VIDEO:
-        return key_frame(track, span, chunks.clock, index + 1)[0]
-    stored = chunks.stored
-    if stored is not None:
+def _parts(request: Request, rendition: Rendition, chunks: Chunks, index: int) -> tuple[Part, ...]:
+    noun = request.match["noun"]
+    track, span, number = rendition.track, chunks.span(index), index + 1
+    if chunks.stored is not None and noun in (_WHOLE, _METADATA):
+        stored, here = chunks.stored, slice(index, number)
         length = stored.moof_length if noun == _METADATA else stored.length
-        here = slice(index, index + 1)
         return (FileRanges(track.source, stored.offset[here], length[here]),)
-    parts, moof_size = fragment(track, span, chunks.clock, index + 1)
+    if chunks.stored is None and rendition.kind is Kind.TEXT:
+        begin, end = chunks.milliseconds(index), chunks.milliseconds(number)
+        data = smooth_document(rendition, begin, end, request.read)
+        if noun == _SAMPLES:
+            return (Inline(data),)
+        parts, moof_size = document(data, span, number)
+    elif noun == _SAMPLES:
+        return sample_data(track, span)
+    elif noun == _KEY_FRAME and rendition.kind is Kind.VIDEO:
+        return key_frame(track, span, chunks.clock, number)[0]
+    else:
+        parts, moof_size = fragment(track, span, chunks.clock, number)
     if noun == _METADATA:
-        (head, *_) = parts
+        head = parts[0]
         assert isinstance(head, Inline)
         return (Inline(head.data[:moof_size]),)
     return parts
@@ -106,10 +121,6 @@ def _next(request: Request, chunks: Chunks, index: int) -> tuple[tuple[str, str]
     return (("Link", f'<{noun}({name}={chunks.time(index)}){query}>; rel="next"'),)
 
 
-def _kind(name: str, pattern: str, answer: Callable[[Request], Answer]) -> RequestKind:
-    return RequestKind(name=name, format="smooth", pattern=re.compile(pattern), answer=answer)
-
-
 # Every number has one spelling. What follows the bitrate are custom attributes of the track, which
 # tell equal bitrates apart where there are such; here there are none.
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
@@ -117,10 +128,18 @@ _LEVEL = rf"(?P<level>QualityLevels\((?P<bitrate>{_NUMBER})(?:,[^()/]{{1,256}})?
 _NOUN = rf"(?P<noun>{_WHOLE}|{_SAMPLES}|{_METADATA}|{_KEY_FRAME})"
 
 KINDS = (
-    _kind(
-        "smooth.fragment",
-        rf"{_LEVEL}/{_NOUN}\((?P<name>[^()=/]+)=(?P<time>{_NUMBER})\)",
-        answer_fragment,
+    RequestKind(
+        name="smooth.fragment",
+        format="smooth",
+        pattern=re.compile(rf"{_LEVEL}/{_NOUN}\((?P<name>[^()=/]+)=(?P<time>{_NUMBER})\)"),
+        answer=answer_fragment,
+        reads_media=_is_text,
+        lists=False,
     ),
-    _kind("smooth.manifest", r"[Mm]anifest", answer_manifest),
+    RequestKind(
+        name="smooth.manifest",
+        format="smooth",
+        pattern=re.compile(r"[Mm]anifest"),
+        answer=answer_manifest,
+    ),
 )

@@ -17,7 +17,9 @@ _FOUR_CC = {
     "hev1": "hev1",
     "ac-3": "AC-3",
     "ec-3": "EC-3",
+    # Text of any kind is made TTML.
     "stpp": "TTML",
+    "wvtt": "TTML",
 }
 _AAC = ("AACL", "AACH")
 # What WAVEFORMATEXTENSIBLE adds to WAVEFORMATEX: wSamplesPerBlock, dwChannelMask, SubFormat.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound, NotFound
 from sidecar.formats.choices import audio_choices
+from sidecar.formats.directives import is_on
 from sidecar.formats.policies import source_policy
 from sidecar.formats.smooth.chunks import Chunks, segment_chunks, stored_chunks
 from sidecar.formats.smooth.quality import four_cc
@@ -16,6 +18,13 @@ from sidecar.formats.spec import Request
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.smooth import TIMESCALE, Clock, at_clock, clock_for
+from sidecar.timeline.segmenter import SegmentPolicy, Timeline
+
+# Stored fragments are handed out as they are.
+PASS_THROUGH = "usp_iss_pass_through"
+# Policies come from the query too: a client that varies them must not fill the memory.
+_MOST_KEPT = 8
+_KEPT: WeakKeyDictionary[Timeline, dict[tuple[SegmentPolicy, bool], Streams]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -35,41 +44,63 @@ class Stream:
 
 
 class Streams:
-    """The streams of the presentation of a request, by its options and directives.
+    """All streams of a presentation, whatever a manifest lists of them: a fragment has one URL, and
+    its bytes depend on nothing else.
 
-    They are those of the whole presentation, whatever a manifest lists of them: a fragment has one
-    URL, and its bytes depend on nothing else.
+    ``all``: video, then audio (the default first), then text.
     """
 
-    def __init__(self, request: Request) -> None:
-        self._presentation = request.presentation
-        self._timeline = request.timeline
-        self._policy = source_policy(
-            request.presentation, request.options.iss_minimum_fragment_length
-        )
-        self._carried = [r for r in self._presentation.renditions if four_cc(r) is not None]
-        self._stored: dict[str, Chunks] = {}
-        if passes_through(request):
-            for rendition in self._carried:
-                chunks = stored_chunks(rendition.track)
-                if chunks is not None:
-                    self._stored[rendition.selector] = chunks
-        self._clock = self._make_clock()
+    def __init__(
+        self, presentation: Presentation, timeline: Timeline, policy: SegmentPolicy, passing: bool
+    ) -> None:
+        carried = [r for r in _ordered(presentation) if four_cc(r) is not None]
+        stored = {r.selector: stored_chunks(r.track) for r in carried} if passing else {}
+        clock = _clock(carried, stored)
+        self._chunks = {
+            rendition.selector: stored.get(rendition.selector)
+            or segment_chunks(rendition.track, timeline.segments(rendition, policy), clock)
+            for rendition in carried
+        }
+        self.all: tuple[Stream, ...] = tuple(self._grouped(carried))
 
     def chunks(self, rendition: Rendition) -> Chunks:
-        """The fragments of ``rendition`` as it has them itself."""
-        stored = self._stored.get(rendition.selector)
-        if stored is not None:
-            return stored
-        segments = self._timeline.segments(rendition, self._policy)
-        return segment_chunks(rendition.track, segments, self._clock)
+        """The fragments of ``rendition``, one of those that are carried, as it has them itself."""
+        return self._chunks[rendition.selector]
 
-    def all(self) -> list[Stream]:
-        """The streams: video, then audio (the default first), then text."""
-        streams: list[Stream] = []
-        for rendition in _ordered(self._presentation):
-            if four_cc(rendition) is None:
+    def rendition(self, name: str, bitrate: int) -> tuple[Rendition, Stream]:
+        """The rendition that ``QualityLevels(bitrate)/Fragments(name=...)`` means, and its stream.
+
+        Manifests call all renditions of a stream by the name of one. Raises ``NotFound``.
+        """
+        named = None
+        for stream in self.all:
+            if all(rendition.name != name for rendition in stream.renditions):
                 continue
+            for rendition in stream.renditions:
+                if rendition.bitrate == bitrate:
+                    if rendition.name == name:
+                        return rendition, stream
+                    named = named or (rendition, stream)
+        if named is None:
+            raise NotFound("the presentation has no such track")
+        return named
+
+    def listed(self, rendition: Rendition, stream: Stream, time: int) -> tuple[Chunks, int]:
+        """The list of fragments that ``time`` is from, and its index there: that of ``stream``,
+        as manifests have it, or the one of ``rendition`` itself.
+
+        Raises ``FragmentNotFound`` (before the first), ``FragmentNotAvailable`` (after the last) or
+        ``FragmentMissing`` when no fragment begins then.
+        """
+        for chunks in (stream.chunks, self.chunks(rendition)):
+            index = chunks.find(time)
+            if index is not None:
+                return chunks, index
+        raise _no_fragment(stream.chunks, time)
+
+    def _grouped(self, carried: list[Rendition]) -> list[Stream]:
+        streams: list[Stream] = []
+        for rendition in carried:
             chunks = self.chunks(rendition)
             for position, stream in enumerate(streams):
                 if _belongs(rendition, chunks, stream):
@@ -81,49 +112,29 @@ class Streams:
                 streams.append(one)
         return streams
 
-    def find(self, name: str, bitrate: int, time: int) -> tuple[Rendition, Chunks, int]:
-        """What ``QualityLevels(bitrate)/Fragments(name=time)`` asks for: the rendition, the list
-        that has this time, and its index there.
 
-        The list is the rendition's own, or that of the stream in which a manifest lists it. Raises
-        ``NotFound`` without such a rendition, and for times that no fragment begins at
-        ``FragmentNotFound`` (before the first), ``FragmentNotAvailable`` (after the last) or
-        ``FragmentMissing``.
-        """
-        rendition = self._presentation.find(f"{name}={bitrate}")
-        if rendition is not None and four_cc(rendition) is None:
-            raise NotFound("Smooth Streaming cannot carry the codec of this track")
-        if rendition is not None:
-            own = self.chunks(rendition)
-            index = own.find(time)
-            if index is not None:
-                return rendition, own, index
-        for stream in self.all():
-            named = [r for r in stream.renditions if r.bitrate == bitrate]
-            if not named or all(r.name != name for r in stream.renditions):
-                continue
-            rendition = rendition or named[0]
-            index = stream.chunks.find(time) if rendition is named[0] else None
-            if index is not None:
-                return rendition, stream.chunks, index
-        if rendition is None:
-            raise NotFound("the presentation has no such track")
-        raise _no_fragment(self.chunks(rendition), time)
-
-    def _make_clock(self) -> Clock:
-        """Stored fragments keep their times, and what is made goes by theirs."""
-        for rendition in sorted(self._carried, key=lambda r: r.kind is not Kind.VIDEO):
-            chunks = self._stored.get(rendition.selector)
-            if chunks is not None:
-                clock = chunks.clock
-                return Clock(shift=at_clock(clock.shift, clock.timescale, TIMESCALE))
-        return clock_for(rendition.track for rendition in self._carried)
+def streams_of(request: Request) -> Streams:
+    """The streams of the presentation of ``request`` by its options and directives; those that
+    were made lately are kept."""
+    policy = source_policy(request.presentation, request.options.iss_minimum_fragment_length)
+    kept = _KEPT.setdefault(request.timeline, {})
+    key = policy, is_on(request.directives, PASS_THROUGH)
+    found = kept.get(key)
+    if found is None:
+        found = Streams(request.presentation, request.timeline, *key)
+        if len(kept) >= _MOST_KEPT:
+            kept.clear()
+        kept[key] = found
+    return found
 
 
-def passes_through(request: Request) -> bool:
-    """Whether the location hands out stored fragments as they are (``usp_iss_pass_through``)."""
-    given = request.directives.get("usp_iss_pass_through")
-    return given is not None and given != ("off",)
+def _clock(carried: list[Rendition], stored: Mapping[str, Chunks | None]) -> Clock:
+    """Stored fragments keep their times, and what is made goes by those of the first of them."""
+    for rendition in carried:
+        chunks = stored.get(rendition.selector)
+        if chunks is not None:
+            return Clock(shift=at_clock(chunks.shift, chunks.clock.timescale, TIMESCALE))
+    return clock_for(rendition.track for rendition in carried)
 
 
 def _ordered(presentation: Presentation) -> list[Rendition]:

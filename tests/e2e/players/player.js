@@ -45,6 +45,12 @@ function attachDash(video, url, report) {
         streaming: {
             utcSynchronization: { enabled: false, useManifestDateHeaderTimeSource: false },
             abr: { autoSwitchBitrate: { video: false }, initialBitrate: { video: 1 } },
+            // Once dash.js has the end of a Smooth presentation, it fetches no other quality of it:
+            // so it is kept from having it soon, and other qualities are asked for first.
+            buffer: {
+                fastSwitchEnabled: true,
+                ...(report.player === "smooth" && { bufferTimeDefault: 3, bufferTimeAtTopQuality: 3 }),
+            },
         },
     });
     const events = dashjs.MediaPlayer.events;
@@ -93,7 +99,7 @@ async function run({ player, url, seeks }) {
     const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     context.canvas.width = 320;
     context.canvas.height = 180;
-    const report = { errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false };
+    const report = { player, errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false };
     video.addEventListener("error", () => report.errors.push(`media ${video.error?.message}`));
     video.addEventListener("ended", () => { report.ended = true; });
     const onFrame = (_, metadata) => {
@@ -111,6 +117,16 @@ async function run({ player, url, seeks }) {
     report.levels = attached.levels();
     await video.play();
     await until(() => video.currentTime > 1, "playing", report);
+    const levels = report.levels.length > 1 ? [...report.levels.keys()] : [];
+    const switchTo = async (wanted) => {
+        for (const level of wanted) {
+            attached.setLevel(level);
+            await until(() => video.videoHeight === report.levels[level], `level ${level}`, report);
+        }
+    };
+    if (player === "smooth") {
+        await switchTo(levels);
+    }
 
     // Paused, the picture is exactly that of the time asked for; while it plays, the canvas may get
     // the picture after the one that the callback is about.
@@ -135,10 +151,9 @@ async function run({ player, url, seeks }) {
     if (seeks) {
         await seek(1.3);
     }
-    // The lowest was played first.
-    for (let level = report.levels.length - 1; level > 0; level--) {
-        attached.setLevel(level);
-        await until(() => video.videoHeight === report.levels[level], `level ${level}`, report);
+    if (player !== "smooth") {
+        // The lowest was played first.
+        await switchTo(levels.slice(1).reverse());
     }
     video.playbackRate = 2;
     await until(() => report.ended, "the end", report, 25000);

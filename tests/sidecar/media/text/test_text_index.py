@@ -113,10 +113,10 @@ def test_overlapping_finds_what_looking_at_all_finds(
 
 PIECES = st.sampled_from(
     [
-        b"WEBVTT", b"\n", b"\r\n", b"\n\n", b"-->", b" --> ", b"00:01.000", b"00:00:02,000", b"1", b"STYLE",
-        b"{\\an8}", b"<i>", b"</b>", b"&", b"<tt ", b"<tt>", b"</tt>", b"<body>", b"<p begin='1s' ", b"dur='2s'>",
-        b"</p>", b"</body>", b"<span begin='1f'>", b"<br/>", b"\xff\xfe", b"\0", b"\xc3", b"<!--", b"<?xml",
-        b" xmlns:a='b'", b"tts:origin='1% 2%'",
+        b"WEBVTT", b"\n", b"\r\n", b"\n\n", b"-->", b" --> ", b"00:01.000", b"00:00:02,000", b"1",
+        b"STYLE", b"{\\an8}", b"<i>", b"</b>", b"&", b"<tt ", b"<tt>", b"</tt>", b"<body>",
+        b"<p begin='1s' ", b"dur='2s'>", b"</p>", b"</body>", b"<span begin='1f'>", b"<br/>",
+        b"\xff\xfe", b"\0", b"\xc3", b"<!--", b"<?xml", b" xmlns:a='b'", b"tts:origin='1% 2%'",
     ]
 )  # fmt: skip
 

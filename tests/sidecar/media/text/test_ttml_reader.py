@@ -55,7 +55,9 @@ def test_time_expressions(time: str, root: str, milliseconds: int) -> None:
     assert cues(body, root=root) == [(0, milliseconds, "x")]
 
 
-@pytest.mark.parametrize("time", ["", "2", "-1s", "00:00", "1e3s", "00:00:01;02", "99999h", "9" * 40])
+@pytest.mark.parametrize(
+    "time", ["", "2", "-1s", "00:00", "1e3s", "00:00:01;02", "99999h", "9" * 40]
+)
 def test_what_is_no_time_is_counted(time: str) -> None:
     text = read_ttml(
         document(f'<body><div><p begin="{time}" end="3s">x</p><p end="1s">y</p></div></body>')

@@ -1,0 +1,140 @@
+"""Request kinds of HLS whose segments are transport streams or packed audio (RFC 8216 3.2, 3.4)."""
+
+from __future__ import annotations
+
+import re
+
+from sidecar.errors import NotFound
+from sidecar.formats.fragments import numbered
+from sidecar.formats.hls.rules import policy, require_playout
+from sidecar.formats.hls.selectors import find_renditions
+from sidecar.formats.key_frames import key_frames_of
+from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.formats.urls import encoded, find_rendition, suffix
+from sidecar.media.track import Kind
+from sidecar.mux.elementary import stream_info
+from sidecar.mux.packed_audio import packed_audio
+from sidecar.mux.plan import CacheClass, Inline, Plan
+from sidecar.mux.ts_segment import TrackSpan, made_from, ts_key_frame, ts_segment
+
+_TS_TYPE = "video/mp2t"
+_AUDIO_TYPES = {"aac": "audio/aac", "ac3": "audio/ac3", "ec3": "audio/eac3", "mp3": "audio/mpeg"}
+# Segments that a sequential client asks for next, and that may be made before it does.
+_FOLLOWING = 2
+
+
+def answer_ts_segment(request: Request) -> Answer:
+    """``X.ism/B-audio=64-video=1000-7.ts``, ``X.ism/B-video=1000-7.ts``"""
+    require_playout(request)
+    video, *heard = find_renditions(request.presentation, request.match["stem"])
+    if video.kind is not Kind.VIDEO:
+        raise NotFound("sound alone is packed audio, not a transport stream")
+    spans = []
+    if heard:
+        together = request.timeline.muxed(video, heard[0], policy(request.options))
+        segments = together.video
+        index = numbered(segments, int(request.match["number"]))
+        first, last = together.audio_first[index : index + 2].tolist()
+        spans = [
+            TrackSpan(track=heard[0].track, first=first, last=last, language=heard[0].language)
+        ]
+    else:
+        segments = request.timeline.segments(video, policy(request.options))
+        index = numbered(segments, int(request.match["number"]))
+    first, last = segments.first_sample[index : index + 2].tolist()
+    spans.insert(0, TrackSpan(track=video.track, first=first, last=last))
+    data = ts_segment(request.read, spans[0], spans[1] if heard else None, index)
+    return _made(request, data, made_from(spans, index), index, len(segments))
+
+
+def answer_ts_key_frame(request: Request) -> Answer:
+    """``X.ism/keyframes/B-video=1000-7.ts``: one sync sample."""
+    require_playout(request)
+    rendition = find_rendition(request.presentation, request.match["stem"])
+    key_frames = key_frames_of(request, rendition)
+    index = numbered(key_frames, int(request.match["number"]))
+    sample, start = int(key_frames.first_sample[index]), int(key_frames.start[index])
+    data = ts_key_frame(request.read, rendition.track, sample, start, index)
+    span = TrackSpan(track=rendition.track, first=sample, last=sample + 1)
+    recipe = made_from([span], index, key_frame=True)
+    return _made(request, data, recipe, index, len(key_frames))
+
+
+def answer_packed_segment(request: Request) -> Answer:
+    """``X.ism/B-audio=64-7.aac``, and the ones after it that the request wants planned."""
+    require_playout(request)
+    rendition = find_rendition(request.presentation, request.match["stem"])
+    extension = request.match["extension"]
+    if rendition.kind is not Kind.AUDIO:
+        raise NotFound("only sound is packed audio")
+    if stream_info(rendition.track, None).extension != extension:
+        raise NotFound("the track has another codec")
+    segments = request.timeline.segments(rendition, policy(request.options))
+    index = numbered(segments, int(request.match["number"]))
+    until = min(len(segments), index + 1 + request.read_ahead)
+    first = segments.first_sample[index : until + 1].tolist()
+    plans = [
+        Plan(
+            parts=packed_audio(rendition.track, first[at - index], first[at - index + 1]),
+            content_type=_AUDIO_TYPES[extension],
+            cache_class=CacheClass.MEDIA,
+            headers=_next(request, at, len(segments), extension),
+        )
+        for at in range(index, until)
+    ]
+    stem = request.match["stem"]
+    paths = [f"{stem}-{at + 1}.{extension}" for at in range(index + 1, until)]
+    return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
+
+
+def _made(request: Request, data: memoryview, recipe: bytes, index: int, count: int) -> Answer:
+    plan = Plan(
+        parts=(Inline(data),),
+        content_type=_TS_TYPE,
+        cache_class=CacheClass.MEDIA,
+        headers=_next(request, index, count, "ts"),
+        made_from=recipe,
+    )
+    following = range(index + 2, min(index + 1 + _FOLLOWING, count) + 1)
+    folder = "keyframes/" if request.virtual_path.startswith("keyframes/") else ""
+    return Answer(
+        plan=plan,
+        following=tuple(f"{folder}{request.match['stem']}-{number}.ts" for number in following),
+    )
+
+
+def _next(request: Request, index: int, count: int, extension: str) -> tuple[tuple[str, str], ...]:
+    if index + 1 >= count:
+        return ()
+    name = f"{encoded(request.match['stem'])}-{index + 2}.{extension}{suffix(request.options)}"
+    return (("Link", f'<{name}>; rel="next"'),)
+
+
+_STEM = r"(?P<stem>.*=[0-9]+)"
+_NUMBER = r"(?P<number>0|[1-9][0-9]{0,17})"
+
+KINDS = (
+    RequestKind(
+        name="hls.ts_key_frame",
+        format="hls",
+        pattern=re.compile(rf"keyframes/{_STEM}-{_NUMBER}\.ts"),
+        answer=answer_ts_key_frame,
+        reads_media=True,
+        lists=False,
+    ),
+    RequestKind(
+        name="hls.ts_segment",
+        format="hls",
+        pattern=re.compile(rf"{_STEM}-{_NUMBER}\.ts"),
+        answer=answer_ts_segment,
+        reads_media=True,
+        lists=False,
+    ),
+    RequestKind(
+        name="hls.packed_audio",
+        format="hls",
+        pattern=re.compile(rf"{_STEM}-{_NUMBER}\.(?P<extension>aac|ac3|ec3|mp3)"),
+        answer=answer_packed_segment,
+        lists=False,
+    ),
+)

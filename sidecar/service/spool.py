@@ -1,0 +1,158 @@
+"""Bodies laid down in files, so that nginx sends them as it sends media.
+
+A megabyte that travels through gRPC costs both ends more than making it did. Files are named by
+what they hold, complete when they get their name, and removed in the order of their making.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+
+import structlog
+
+from sidecar.mux.plan import CacheClass, Inline, Kept, Part, Plan
+from sidecar.service.index_cache import is_current
+from sidecar.storage.source import SourceIdentity
+
+# Shorter parts travel with the plan: opening a file costs nginx more than these bytes.
+SMALLEST = 64 << 10
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Spool:
+    """Files of at most ``budget`` bytes together in ``folder``, which is this object's alone.
+
+    What is left there by an earlier process is removed. The folder is readable by the group, as
+    the sockets are, and so are its files. May be used from several threads at once. Without a
+    folder, or with a budget of 0, everything stays inline.
+    """
+
+    def __init__(self, folder: Path | None, budget: int) -> None:
+        self.budget = budget
+        self.nbytes = 0
+        self._lock = threading.Lock()
+        self._files: OrderedDict[bytes, SourceIdentity] = OrderedDict()
+        self._count = 0
+        self._complained = False
+        self._folder = _emptied(folder) if folder is not None and budget else ""
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def laid_down(self, plan: Plan) -> Plan:
+        """``plan`` with its large inline parts in files, where that can be done."""
+        if not self._folder or plan.cache_class is not CacheClass.MEDIA:
+            return plan
+        if not any(isinstance(part, Inline) and part.length > SMALLEST for part in plan.parts):
+            return plan
+        parts: list[Part] = []
+        for part in plan.parts:
+            kept = None
+            if isinstance(part, Inline) and part.length > SMALLEST:
+                key = content_key(plan, part.data)
+                identity = self._put(key, part.data)
+                kept = Kept(identity, key) if identity is not None else None
+            parts.append(kept or part)
+        return replace(plan, parts=tuple(parts))
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether the files of ``plan`` are there as they were laid down."""
+        kept = [part for part in plan.parts if isinstance(part, Kept)]
+        return all(
+            self._files.get(part.key) == part.source and is_current(part.source.path, part.source)
+            for part in kept
+        )
+
+    def _put(self, key: bytes, data: bytes | memoryview) -> SourceIdentity | None:
+        size = len(data)
+        if size > self.budget:
+            return None
+        with self._lock:
+            known = self._files.get(key)
+            self._count += 1
+            number = self._count
+        if known is not None:
+            if is_current(known.path, known):
+                return known
+            self._forget(key)
+        path = f"{self._folder}/{key.hex()}-{number}"
+        try:
+            identity = _written(path, data)
+        except OSError as error:
+            # A full disk makes answers slower, not wrong. Said once, not for every segment.
+            if not self._complained:
+                log.warning("spool not usable", folder=self._folder, reason=error.strerror)
+            self._complained = True
+            return None
+        self._complained = False
+        with self._lock:
+            replaced = self._files.pop(key, None)
+            self._files[key] = identity
+            self.nbytes += size - (replaced.size if replaced is not None else 0)
+            stale = [replaced] if replaced is not None else []
+            while self.nbytes > self.budget:
+                _, oldest = self._files.popitem(last=False)
+                self.nbytes -= oldest.size
+                stale.append(oldest)
+        for file in stale:
+            _remove(file.path)
+        return identity
+
+    def _forget(self, key: bytes) -> None:
+        with self._lock:
+            file = self._files.pop(key, None)
+            if file is None:
+                return
+            self.nbytes -= file.size
+        _remove(file.path)
+
+
+def content_key(plan: Plan, data: bytes | memoryview) -> bytes:
+    """16 bytes that identify a large inline part of ``plan``."""
+    return plan.made_from or blake2b(data, digest_size=16).digest()
+
+
+def _emptied(folder: Path) -> str:
+    """The real path of ``folder``, made and emptied; "" when that fails."""
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for left in folder.iterdir():
+            left.unlink()
+    except OSError as error:
+        log.warning("spool not usable", folder=str(folder), reason=error.strerror)
+        return ""
+    return os.path.realpath(folder)
+
+
+def _written(path: str, data: bytes | memoryview) -> SourceIdentity:
+    """The new file ``path`` with ``data``; raises ``OSError`` and leaves nothing then."""
+    partial = f"{path}.part"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            # Whatever the umask is: who may use the sockets may read the files.
+            os.fchmod(descriptor, 0o640)
+            left = memoryview(data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(partial, path)  # noqa: PTH104 - the hot path: no Path object
+    except BaseException:
+        _remove(partial)
+        raise
+    return SourceIdentity(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108 - as above
+    except OSError:
+        return

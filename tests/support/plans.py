@@ -1,0 +1,31 @@
+"""The bodies of plans, put together without a server."""
+
+from __future__ import annotations
+
+from sidecar.mux.plan import FileRanges, HeadedRanges, Inline, Plan
+from sidecar.service.reader import MediaReader
+from sidecar.storage.source import ReadRange
+
+
+def body(plan: Plan, read: ReadRange | None = None) -> bytes:
+    """All bytes of ``plan``, as many as it says; ranges are what ``read`` says, or the files."""
+    files = MediaReader()
+    read = read or files
+    pieces: list[bytes] = []
+    for part in plan.parts:
+        match part:
+            case Inline(data):
+                pieces.append(data)
+            case FileRanges(source, offset, lengths):
+                for at, length in zip(offset.tolist(), lengths.tolist(), strict=True):
+                    pieces.append(read(source, at, length))
+            case HeadedRanges(sources, which, offset, lengths, heads):
+                rows = zip(which.tolist(), offset.tolist(), lengths.tolist(), heads, strict=True)
+                for file, at, length, head in rows:
+                    pieces += [head, read(sources[file], at, length)]
+            case _:
+                raise AssertionError(f"no bytes for {type(part).__name__}")
+    files.close()
+    joined = b"".join(pieces)
+    assert len(joined) == plan.length
+    return joined
