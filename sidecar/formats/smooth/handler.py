@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
 
 from sidecar.errors import NotFound
 from sidecar.formats.fragments import CONTENT_TYPES
@@ -16,22 +19,19 @@ from sidecar.media.track import Kind
 from sidecar.mux.plan import CacheClass, FileRanges, Inline, Part, Plan
 from sidecar.mux.smooth import document, fragment, key_frame, sample_data
 from sidecar.mux.text import smooth_document
-from sidecar.timeline.clips import clipped
+from sidecar.timeline.clips import Clip, clipped
 
 # What may be asked of a fragment: its nouns ([MS-SSTR] 2.2.3).
 _WHOLE, _SAMPLES, _METADATA, _KEY_FRAME = "Fragments", "RawFragments", "FragmentInfo", "KeyFrames"
 
 
+# Seconds: sound is cut at the frame that is nearest to where the pictures are.
+_NOTHING = Fraction(1, 20)
+
+
 def answer_manifest(request: Request) -> Answer:
     """``X.ism/Manifest``"""
-    selected = {r.selector for r in request.selected.renditions}
-    listed = []
-    for stream in _streams(request).all:
-        renditions = tuple(r for r in stream.renditions if r.selector in selected)
-        indices = clipped(stream.chunks.segments, request.clip)
-        if renditions and len(indices):
-            shown = Stream(name=stream.name, renditions=renditions, chunks=stream.chunks)
-            listed.append((shown, indices))
+    listed = _listed(_streams(request).all, request)
     if not listed:
         raise NotFound("no track that is selected can be streamed")
     manifest = client_manifest(
@@ -44,6 +44,37 @@ def answer_manifest(request: Request) -> Answer:
         parts=(Inline(manifest),), content_type=CONTENT_TYPE, cache_class=CacheClass.MANIFEST
     )
     return Answer(plan=plan)
+
+
+def _listed(streams: Iterable[Stream], request: Request) -> list[tuple[Stream, range]]:
+    """What is selected of ``streams``, and the fragments that the clip lists of each.
+
+    A manifest begins with the earliest fragment that it lists, so a clip begins and ends with the
+    fragments of its video, and of the others those are left out that hold next to nothing of that.
+    """
+    selected = {r.selector for r in request.selected.renditions}
+    clip = request.clip
+    listed = []
+    for stream in streams:
+        renditions = tuple(r for r in stream.renditions if r.selector in selected)
+        if not renditions:
+            continue
+        segments = stream.chunks.segments
+        indices = clipped(segments, clip)
+        if not len(indices):
+            continue
+        listed.append((replace(stream, renditions=renditions), indices))
+        if stream.kind is Kind.VIDEO and clip is request.clip:
+            begin, end = (
+                Fraction(int(segments.start[at]), segments.timescale)
+                for at in (indices.start, indices.stop)
+            )
+            if end - begin > 2 * _NOTHING:
+                clip = Clip(
+                    None if clip.begin is None else begin + _NOTHING,
+                    None if clip.end is None else end - _NOTHING,
+                )
+    return listed
 
 
 def answer_fragment(request: Request) -> Answer:

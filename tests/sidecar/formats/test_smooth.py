@@ -278,8 +278,26 @@ def test_a_clip_lists_what_it_touches_and_urls_stay() -> None:
         assert clipped.attributes["Url"] == full.attributes["Url"]
     # From the first picture of the first fragment to the last one of the last.
     assert int(listed.attributes["Duration"]) == pytest.approx(8 * SECOND, abs=SECOND // 5)
+    for stream in listed.streams:
+        assert stream.chunks[0][0] == pytest.approx(6 * SECOND, abs=SECOND // 10)
+        assert sum(stream.chunks[-1]) == pytest.approx(14 * SECOND, abs=SECOND // 10)
     with pytest.raises(NotFound):
         ask(ladder(), "Manifest", clip=Clip(begin=Fraction(100)))
+
+
+def test_open_ends_of_clips() -> None:
+    whole = manifest(ladder())
+    late = manifest(ladder(), clip=Clip(begin=Fraction(6)))
+    early = manifest(ladder(), clip=Clip(end=Fraction(6)))
+    for full, last, first in zip(whole.streams, late.streams, early.streams, strict=True):
+        assert first.chunks + last.chunks == full.chunks
+
+
+def test_a_clip_of_sound_alone() -> None:
+    shown = presentation(rendition(audio_track(seconds=30)))
+    (whole,) = manifest(shown).streams
+    (listed,) = manifest(shown, clip=Clip(begin=Fraction(5), end=Fraction(7))).streams
+    assert listed.chunks == whole.chunks[2:4]
 
 
 def test_only_selected_tracks_are_listed() -> None:
