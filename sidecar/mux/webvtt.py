@@ -22,7 +22,8 @@ def webvtt_document(cues: Iterable[Cue], *, header: str = "", mpegts: int | None
     if header:
         blocks.append(header)
     blocks += map(_block, cues)
-    return ("\n\n".join(blocks) + "\n").encode("utf-8", "replace")
+    # The last line is blank: there are readers that put segments together before they read them.
+    return "".join(f"{block}\n\n" for block in blocks).encode("utf-8", "replace")
 
 
 def clock_time(milliseconds: int) -> str:

@@ -99,9 +99,9 @@ def test_webvtt_documents() -> None:
         "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000\n\n"
         "STYLE\n::cue { color: red }\n\n"
         "a\n00:00:01.000 --> 00:00:05.000 line:0\n<i>one</i>\n\n"
-        "00:00:04.500 --> 00:00:06.000\ntwo &amp; three\nfour\n"
+        "00:00:04.500 --> 00:00:06.000\ntwo &amp; three\nfour\n\n"
     )
-    assert webvtt_document([]) == b"WEBVTT\n"
+    assert webvtt_document([]) == b"WEBVTT\n\n"
     assert read_webvtt(webvtt_document(text.cues.items, header=text.header)).cues.items == (
         text.cues.items
     )
