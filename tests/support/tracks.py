@@ -202,6 +202,8 @@ def audio_facts(
             str(channels),
         ),
         hls_channels=str(channels),
+        # AudioSpecificConfig: AAC LC, 48 kHz, two channels.
+        codec_private_data=b"\x11\x90",
     )
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from sidecar.errors import FragmentNotAvailable, FragmentNotFound, NotFound
+from sidecar.formats.spec import Answer
 from sidecar.media.presentation import Presentation
 from sidecar.mux.plan import CacheClass, FileRanges
 from sidecar.storage.source import SourceIdentity
 from sidecar.timeline.segmenter import Timeline
 from tests.support.golden import Golden, golden  # noqa: F401
-from tests.support.requests import ask, text
+from tests.support import requests
+from tests.support.requests import text
 from tests.support.tracks import (
     audio_facts,
     audio_track,
@@ -25,6 +28,11 @@ from tests.support.tracks import (
     video_facts,
     video_track,
 )
+
+
+def ask(shown: Presentation, virtual_path: str, **given: Any) -> Answer:
+    """Of HLS with fragmented MP4, unless the test says otherwise."""
+    return requests.ask(shown, virtual_path, **({"hls_fmp4": True} | given))
 
 
 def ladder(seconds: float = 30) -> Presentation:
@@ -354,7 +362,11 @@ def test_the_longest_selector_is_meant() -> None:
 
 def test_the_query_travels_to_every_child() -> None:
     shown = ladder()
-    given = {"query": "hls_minimum_fragment_length=6", "hls_minimum_fragment_length": Fraction(6)}
+    given = {
+        "query": "hls_minimum_fragment_length=6",
+        "playlist_query": "hls_minimum_fragment_length=6",
+        "hls_minimum_fragment_length": Fraction(6),
+    }
     master = text(ask(shown, ".m3u8", **given).plan)
     for line in master.splitlines():
         if (line and not line.startswith("#")) or "URI=" in line:
@@ -392,9 +404,9 @@ def test_hls_can_be_switched_off() -> None:
             ask(ladder(), path, hls_playout=False)
 
 
-def test_text_is_left_to_dash() -> None:
+def test_text_is_not_served_as_fragmented_mp4() -> None:
     shown = presentation(rendition(text_track(cues=[(0, 9000)])), rendition(video_track(seconds=9)))
-    assert "textstream" not in text(ask(shown, ".m3u8").plan)
+    assert "textstream" in text(ask(shown, ".m3u8").plan)
     with pytest.raises(NotFound):
         ask(shown, "hls/x-textstream=1000-1.m4s")
     with pytest.raises(NotFound):

@@ -13,11 +13,11 @@ from sidecar.media.build import presentation_from_media
 from sidecar.media.index import index_media
 from sidecar.media.presentation import Presentation
 from sidecar.media.track import Kind
-from sidecar.mux.plan import Inline, Plan
 from sidecar.storage.local import open_local
 from tests.support.frames import decode, dropped
 from tests.support.isobmff import boxes
 from tests.support.media import generated
+from tests.support.plans import body
 from tests.support.requests import ask, text
 
 NS = {"m": "urn:mpeg:dash:schema:mpd:2011"}
@@ -31,24 +31,8 @@ def opened(path: Path) -> Presentation:
         source.close()
 
 
-def body(plan: Plan) -> bytes:
-    """The bytes that nginx would send."""
-    pieces = []
-    for part in plan.parts:
-        if isinstance(part, Inline):
-            pieces.append(part.data)
-            continue
-        with open(part.source.path, "rb") as media:
-            for offset, length in zip(part.offset.tolist(), part.lengths.tolist(), strict=True):
-                media.seek(offset)
-                pieces.append(media.read(length))
-    whole = b"".join(pieces)
-    assert len(whole) == plan.length
-    return whole
-
-
 def hls_urls(shown: Presentation, selector: str) -> list[str]:
-    playlist = text(ask(shown, f"clip-{selector}.m3u8").plan)
+    playlist = text(ask(shown, f"clip-{selector}.m3u8", hls_fmp4=True).plan)
     init = re.findall(r'#EXT-X-MAP:URI="([^"]+)"', playlist)
     return [unquote(url) for url in init + re.findall(r"^[^#\n].*$", playlist, re.MULTILINE)]
 
@@ -115,7 +99,7 @@ def test_key_frames_are_those_pictures(tmp_path: Path) -> None:
     path = generated("bframes_open.mp4")
     shown = opened(path)
     (video,) = shown.of_kind(Kind.VIDEO)
-    playlist = text(ask(shown, f"keyframes/clip-{video.selector}.m3u8").plan)
+    playlist = text(ask(shown, f"keyframes/clip-{video.selector}.m3u8", hls_fmp4=True).plan)
     names = re.findall(r"^[^#\n].*$", playlist, re.MULTILINE)
     init = body(ask(shown, f"hls/clip-{video.selector}.m4s").plan)
     joined = tmp_path / "keyframes.mp4"
