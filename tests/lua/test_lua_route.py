@@ -57,6 +57,44 @@ def test_hostile_and_empty_urls_never_reach_the_sidecar(uri: bytes, result: byte
     assert ROUTE.split(uri) == (None, result)
 
 
+@pytest.mark.parametrize(
+    ("uri", "path", "virtual_path"),
+    [
+        ("/hds/videoSeg1-Frag7", "/hds/videoSeg1.f4f", "Seg1-Frag7"),
+        ("/Seg12-Frag345", "/Seg12.f4f", "Seg12-Frag345"),
+        ("/aSeg1-Frag1Seg2-Frag3", "/aSeg1-Frag1Seg2.f4f", "Seg2-Frag3"),
+    ],
+)
+def test_fragments_of_packaged_hds(uri: str, path: str, virtual_path: str) -> None:
+    found = (path.encode(), virtual_path.encode(), True)
+    for ism in (False, True):
+        assert ROUTE.split(uri.encode(), ism, True) == found
+        assert ROUTE.split(uri.encode(), ism, False)[1] == b"FMP4_NOT_FOUND"
+    assert ROUTE.split(uri.encode())[1] == b"FMP4_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/videoSeg0-Frag1",
+        "/videoSeg1-Frag01",
+        "/videoSeg1-Frag",
+        "/videoSeg1-Frag1/x",
+        "/x//videoSeg1-Frag1",
+        "/videoSeg1.f4f",
+        "/video.ism/.m3u8",
+        "/video.mp4",
+    ],
+)
+def test_all_else_is_not_there_where_only_packaged_hds_is(uri: str) -> None:
+    assert ROUTE.split(uri.encode(), False, True)[:2] == (None, b"FMP4_NOT_FOUND")
+
+
+def test_below_a_presentation_fragments_are_the_presentations() -> None:
+    found = ROUTE.split(b"/v/a.ism/a-video=1-Seg1-Frag2", True, True)
+    assert found == (b"/v/a.ism", b"a-video=1-Seg1-Frag2", None)
+
+
 @given(st.binary(max_size=60) | st.text("/.ismp4l\\\0%é", max_size=40).map(str.encode))
 def test_what_is_split_is_clean(uri: bytes) -> None:
     path, virtual_path, *_ = ROUTE.split(uri)
