@@ -47,34 +47,42 @@ def answer_manifest(request: Request) -> Answer:
 
 
 def _listed(streams: Iterable[Stream], request: Request) -> list[tuple[Stream, range]]:
-    """What is selected of ``streams``, and the fragments that the clip lists of each.
-
-    A manifest begins with the earliest fragment that it lists, so a clip begins and ends with the
-    fragments of its video, and of the others those are left out that hold next to nothing of that.
-    """
+    """What is selected of ``streams``, and the fragments that the clip lists of each."""
     selected = {r.selector for r in request.selected.renditions}
-    clip = request.clip
-    listed = []
+    kept = []
     for stream in streams:
         renditions = tuple(r for r in stream.renditions if r.selector in selected)
-        if not renditions:
-            continue
+        if renditions:
+            kept.append(replace(stream, renditions=renditions))
+    around = _around(kept, request.clip)
+    listed = []
+    for stream in kept:
+        clip = request.clip if stream.kind is Kind.VIDEO else around
+        indices = clipped(stream.chunks.segments, clip)
+        if len(indices):
+            listed.append((stream, indices))
+    return listed
+
+
+def _around(streams: Iterable[Stream], clip: Clip) -> Clip:
+    """The clip for what is not video: a manifest begins with the earliest fragment that it lists,
+    so a clip begins and ends with the fragments of its video, and of the others those are left out
+    that hold next to nothing of that."""
+    for stream in streams:
         segments = stream.chunks.segments
         indices = clipped(segments, clip)
-        if not len(indices):
+        if clip.is_whole or stream.kind is not Kind.VIDEO or not len(indices):
             continue
-        listed.append((replace(stream, renditions=renditions), indices))
-        if stream.kind is Kind.VIDEO and clip is request.clip:
-            begin, end = (
-                Fraction(int(segments.start[at]), segments.timescale)
-                for at in (indices.start, indices.stop)
+        begin, end = (
+            Fraction(int(segments.start[at]), segments.timescale)
+            for at in (indices.start, indices.stop)
+        )
+        if end - begin > 2 * _NOTHING:
+            return Clip(
+                None if clip.begin is None else begin + _NOTHING,
+                None if clip.end is None else end - _NOTHING,
             )
-            if end - begin > 2 * _NOTHING:
-                clip = Clip(
-                    None if clip.begin is None else begin + _NOTHING,
-                    None if clip.end is None else end - _NOTHING,
-                )
-    return listed
+    return clip
 
 
 def answer_fragment(request: Request) -> Answer:

@@ -47,7 +47,8 @@ class Streams:
     """All streams of a presentation, whatever a manifest lists of them: a fragment has one URL, and
     its bytes depend on nothing else.
 
-    ``all``: video, then audio (the default first), then text.
+    ``all``: audio (the default first), then text, then video. dash.js plays clips whose tracks
+    begin at unlike times in step only when the one that begins last comes first, which audio is.
     """
 
     def __init__(
@@ -129,8 +130,9 @@ def streams_of(request: Request) -> Streams:
 
 
 def _clock(carried: list[Rendition], stored: Mapping[str, Chunks | None]) -> Clock:
-    """Stored fragments keep their times, and what is made goes by those of the first of them."""
-    for rendition in carried:
+    """Stored fragments keep their times, and what is made goes by those of the first of them, of
+    video where there is one."""
+    for rendition in sorted(carried, key=lambda one: one.kind is not Kind.VIDEO):
         chunks = stored.get(rendition.selector)
         if chunks is not None:
             return Clock(shift=at_clock(chunks.shift, chunks.clock.timescale, TIMESCALE))
@@ -138,8 +140,8 @@ def _clock(carried: list[Rendition], stored: Mapping[str, Chunks | None]) -> Clo
 
 
 def _ordered(presentation: Presentation) -> list[Rendition]:
-    video, text = presentation.of_kind(Kind.VIDEO), presentation.of_kind(Kind.TEXT)
-    return [*video, *audio_choices(presentation), *text]
+    text, video = presentation.of_kind(Kind.TEXT), presentation.of_kind(Kind.VIDEO)
+    return [*audio_choices(presentation), *text, *video]
 
 
 def _belongs(rendition: Rendition, chunks: Chunks, stream: Stream) -> bool:

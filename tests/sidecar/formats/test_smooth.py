@@ -109,11 +109,11 @@ def test_the_root_element_begins_early() -> None:
 def test_streams_and_their_levels() -> None:
     listed = manifest(ladder())
     assert [(s.kind, s.name) for s in listed.streams] == [
-        ("video", "video"),
         ("audio", "audio_eng"),
         ("audio", "audio_deu"),
+        ("video", "video"),
     ]
-    video, english, _ = listed.streams
+    english, _, video = listed.streams
     assert [level["Bitrate"] for level in video.levels] == ["401000", "2500000"]
     assert [level["Index"] for level in video.levels] == ["0", "1"]
     assert video.levels[0]["FourCC"] == "AVC1"
@@ -156,7 +156,7 @@ def test_audio_is_as_late_as_the_pictures_are() -> None:
     shown = ladder()
     delay = Fraction(shown.renditions[-1].track.samples.composition_delay, 12_800)
     listed = manifest(shown)
-    video, english, german = listed.streams
+    english, german, video = listed.streams
     assert video.chunks[0] == (0, 2 * SECOND)
     first = read(ask(shown, video.path(video.levels[0], 0)).plan)
     assert first.presentation()[0] == delay * SECOND
@@ -250,7 +250,7 @@ def test_the_other_nouns() -> None:
     key = read_fragment(body(parts("KeyFrames")))
     assert key.sizes == whole.sizes[:1]
     assert (key.time, key.duration) == (whole.time, whole.duration)
-    audio = manifest(shown).streams[1].chunks[2][0]
+    audio = manifest(shown).streams[0].chunks[2][0]
     sound = ("audio_eng", 128_002, audio)
     assert body(parts("KeyFrames", *sound)) == body(parts("Fragments", *sound))
 
@@ -272,7 +272,7 @@ def test_source_fragments_are_the_default_of_fragmented_sources() -> None:
 def test_a_clip_lists_what_it_touches_and_urls_stay() -> None:
     whole = manifest(ladder())
     listed = manifest(ladder(), clip=Clip(begin=Fraction(7), end=Fraction(13)))
-    assert listed.streams[0].chunks == whole.streams[0].chunks[3:7]
+    assert listed.of("video")[0].chunks == whole.of("video")[0].chunks[3:7]
     for clipped, full in zip(listed.streams, whole.streams, strict=True):
         assert set(clipped.chunks) < set(full.chunks)
         assert clipped.attributes["Url"] == full.attributes["Url"]
@@ -305,8 +305,8 @@ def test_only_selected_tracks_are_listed() -> None:
     kept = tuple(r for r in shown.renditions if r.bitrate in (2_500_000, 127_990))
     listed = manifest(shown, selected=replace(shown, renditions=kept))
     assert [(s.name, [level["Bitrate"] for level in s.levels]) for s in listed.streams] == [
-        ("video", ["2500000"]),
         ("audio_deu", ["127990"]),
+        ("video", ["2500000"]),
     ]
     assert [s.chunks for s in listed.streams] == [
         s.chunks for s in manifest(shown).streams if s.name != "audio_eng"
@@ -376,10 +376,10 @@ def test_codecs_and_what_describes_them() -> None:
     )
     listed = manifest(shown)
     assert [(s.name, s.levels[0]["FourCC"]) for s in listed.streams] == [
-        ("video", "hvc1"),
         ("dolby", "EC-3"),
+        ("video", "hvc1"),
     ]
-    level = listed.streams[1].levels[0]
+    level = listed.streams[0].levels[0]
     assert level["CodecPrivateData"] == "00063F000000AF87FBA7022DFB42A4D405CD93843BDD0600200F00"
     assert (level["AudioTag"], level["Channels"]) == ("65534", "6")
     with pytest.raises(NotFound):
