@@ -104,10 +104,12 @@ class Presentation:
         return max((rendition.track.duration for rendition in self.renditions), default=Fraction(0))
 
 
-def _split(video: Sequence[Rendition]) -> tuple[list[Rendition], list[Rendition]]:
+def _split(video: Sequence[Rendition]) -> tuple[Sequence[Rendition], Sequence[Rendition]]:
     """(ordinary, trick play)"""
+    if len(video) < 2:
+        return video, ()
     intervals = [_interval(one) for one in video]
-    slow = _TRICK_PLAY_INTERVALS * min(filter(None, intervals), default=Fraction(0))
+    slow = _TRICK_PLAY_INTERVALS * min(filter(None, intervals), default=0.0)
     ordinary: list[Rendition] = []
     trick_play: list[Rendition] = []
     for one, interval in zip(video, intervals, strict=True):
@@ -117,9 +119,9 @@ def _split(video: Sequence[Rendition]) -> tuple[list[Rendition], list[Rendition]
     return ordinary, trick_play
 
 
-def _interval(rendition: Rendition) -> Fraction:
+def _interval(rendition: Rendition) -> float:
     """Seconds from picture to picture, on average; 0 without pictures."""
     track = rendition.track
     count = len(track.samples)
     ticks = int(track.samples.decode_time[-1] - track.samples.decode_time[0])
-    return Fraction(ticks, track.timescale * count) if count else Fraction(0)
+    return ticks / track.timescale / count if count else 0.0

@@ -189,7 +189,9 @@ def master_playlist(
     if sounds and not (pictures and options.hls_no_audio_only):
         lines += ["", "# variants", *_listed(master, sounds)]
     if layout is not Layout.VARIANTS:
-        key_frames = [master.key_frame_stream(rendition, clip) for rendition in video]
+        # Tracks made for trick play spare players the pictures of a higher bitrate.
+        sources = master.presentation.trick_play or video
+        key_frames = [master.key_frame_stream(rendition, clip) for rendition in sources]
         if any(key_frames):
             lines += ["", "# keyframes", *filter(None, key_frames)]
     return "\n".join([*lines, ""])
