@@ -45,7 +45,8 @@ def cut(renditions: Sequence[Rendition], clip: Clip) -> tuple[Cut, ...]:
     counts as at. Other tracks begin and end where that one does. Without video, the frames that
     hold the two times are the first and the last.
     """
-    video = [one for one in renditions if one.kind is Kind.VIDEO and len(one.track.samples)]
+    renditions = [one for one in renditions if _presents(one.track, clip)]
+    video = [one for one in renditions if one.kind is Kind.VIDEO]
     begin, end = clip.begin, clip.end
     if video and not clip.is_whole:
         reference = max(video, key=lambda one: one.bitrate).track
@@ -61,6 +62,17 @@ def cut(renditions: Sequence[Rendition], clip: Clip) -> tuple[Cut, ...]:
             origin = 0 if begin is None else round(begin * track.timescale)
             cuts.append(Cut(rendition=rendition, first=first, last=last, origin=origin))
     return tuple(cuts)
+
+
+def _presents(track: Track, clip: Clip) -> bool:
+    """Whether any sample of ``track`` is presented within ``clip``, or nearly so."""
+    decode_time = track.samples.decode_time
+    if len(decode_time) < 2:
+        return False
+    starts, ends = (
+        Fraction(int(decode_time[at]) - track.edit_media_time, track.timescale) for at in (0, -1)
+    )
+    return (clip.begin is None or clip.begin < ends) and (clip.end is None or starts < clip.end)
 
 
 def _snapped(track: Track, clip: Clip) -> tuple[Fraction | None, Fraction | None]:
