@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from sidecar.codecs.facts import AudioFacts, TextFacts, VideoFacts
@@ -70,6 +70,8 @@ class Presentation:
     with underscores. ``sources``: every file that this was made from (server manifest first, when
     there is one). ``last_modified_ns``: of the server manifest, or of the media file without one.
     ``warnings``: sentences on tracks that were left out, for the log.
+    ``trick_play``: video for fast forward and rewind, part of no ladder: sync samples only,
+    at a fraction of the picture rate of the other video renditions; found here.
     """
 
     name: str
@@ -78,18 +80,15 @@ class Presentation:
     sources: tuple[SourceIdentity, ...]
     last_modified_ns: int
     warnings: tuple[str, ...] = ()
+    trick_play: tuple[Rendition, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        video = [rendition for rendition in self.renditions if rendition.kind is Kind.VIDEO]
+        object.__setattr__(self, "trick_play", _trick_play(video))
 
     def of_kind(self, kind: Kind) -> tuple[Rendition, ...]:
         """Renditions of ``kind``, in their order; of video those for ordinary playback."""
-        found = tuple(rendition for rendition in self.renditions if rendition.kind is kind)
-        return found if kind is not Kind.VIDEO else tuple(_split(found)[0])
-
-    @property
-    def trick_play(self) -> tuple[Rendition, ...]:
-        """Video for fast forward and rewind: sync samples only, at a fraction of the picture rate
-        of the other video renditions. They are no part of any ladder."""
-        video = [rendition for rendition in self.renditions if rendition.kind is Kind.VIDEO]
-        return tuple(_split(video)[1])
+        return tuple(r for r in self.renditions if r.kind is kind and r not in self.trick_play)
 
     def find(self, selector: str) -> Rendition | None:
         """The rendition ``name=bitrate``, or None."""
@@ -104,19 +103,21 @@ class Presentation:
         return max((rendition.track.duration for rendition in self.renditions), default=Fraction(0))
 
 
-def _split(video: Sequence[Rendition]) -> tuple[Sequence[Rendition], Sequence[Rendition]]:
-    """(ordinary, trick play)"""
+def _trick_play(video: Sequence[Rendition]) -> tuple[Rendition, ...]:
     if len(video) < 2:
-        return video, ()
+        return ()
     intervals = [_interval(one) for one in video]
     slow = _TRICK_PLAY_INTERVALS * min(filter(None, intervals), default=0.0)
-    ordinary: list[Rendition] = []
-    trick_play: list[Rendition] = []
-    for one, interval in zip(video, intervals, strict=True):
-        sync = one.track.samples.sync
-        is_trick_play = 0 < slow <= interval and (sync is None or bool(sync.all()))
-        (trick_play if is_trick_play else ordinary).append(one)
-    return ordinary, trick_play
+    return tuple(
+        one
+        for one, interval in zip(video, intervals, strict=True)
+        if 0 < slow <= interval and _only_sync(one)
+    )
+
+
+def _only_sync(rendition: Rendition) -> bool:
+    sync = rendition.track.samples.sync
+    return sync is None or bool(sync.all())
 
 
 def _interval(rendition: Rendition) -> float:
