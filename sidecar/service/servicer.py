@@ -51,7 +51,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
     def __init__(self, presentations: PresentationCache, spool: Spool | None = None) -> None:
         self._presentations = presentations
         executor = ThreadPoolExecutor(_MAKING, thread_name_prefix="make")
-        self._maker = Maker(spool or Spool(None, 0), executor)
+        self._maker = Maker(Spool(None, 0) if spool is None else spool, executor)
         self._read = MediaReader()
 
     async def Plan(  # noqa: N802 - the name of the rpc
