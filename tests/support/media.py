@@ -201,6 +201,15 @@ RECIPES = (
           *("-frag_duration", "500000")),
     _copy("frag_partial.mp4", "bframes_closed.mp4", *("-movflags", "+frag_keyframe")),
     _copy("frag_piff.ismv", "bframes_closed.mp4", *("-f", "ismv", "-movflags", "+frag_keyframe")),
+    # Sound that is not AAC: two codecs that transport streams carry too.
+    Recipe(
+        file="dolby.mp4",
+        arguments=(
+            *(*LAVFI, barcode_video(6), *LAVFI, tone(6, 440), *LAVFI, tone(6, 520)),
+            *("-map", "0", "-map", "1", "-map", "2", *x264(), "-c:a:0", "ac3", "-b:a:0", "96k"),
+            *("-c:a:1", "eac3", "-b:a:1", "64k", *EXACT, "{out}"),
+        ),
+    ),
     # Tens of megabytes in a few seconds: more than sockets and proxies can swallow.
     Recipe(
         file="heavy.mp4",

@@ -6,6 +6,7 @@ damaged PES packets without a word.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 PACKET = 188
@@ -27,7 +28,7 @@ class Pes:
 
 @dataclass(slots=True, kw_only=True)
 class Stream:
-    """An elementary stream. ``clock``: (position of the packet, program clock reference, 27 MHz)."""
+    """An elementary stream. ``clock``: (position of the packet, PCR in 27 MHz) of each PCR."""
 
     stream_type: int
     descriptors: bytes
@@ -229,7 +230,7 @@ def check_clock(program: Program, *, most: float = 0.1) -> None:
     """The clock goes on, at least every ``most`` seconds, and nothing is decoded before it."""
     references = program.streams[program.pcr_pid].clock
     assert references, "no PCR"
-    for (_, before), (position, after) in zip(references, references[1:], strict=False):
+    for (_, before), (position, after) in itertools.pairwise(references):
         gap = (after - before) % (WRAP * 300)
         assert 0 < gap <= most * 27_000_000, f"packet {position // PACKET}: PCR gap {gap / 27e6}"
 

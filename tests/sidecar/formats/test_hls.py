@@ -15,8 +15,8 @@ from sidecar.media.presentation import Presentation
 from sidecar.mux.plan import CacheClass, FileRanges
 from sidecar.storage.source import SourceIdentity
 from sidecar.timeline.segmenter import Timeline
-from tests.support.golden import Golden, golden  # noqa: F401
 from tests.support import requests
+from tests.support.golden import Golden, golden  # noqa: F401
 from tests.support.requests import text
 from tests.support.tracks import (
     audio_facts,
