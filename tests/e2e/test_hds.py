@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-import yt_dlp
 
 from tests.support.assets import ASSETS, Asset, SourceStream, packets, source_of, streams
 from tests.support.compare import assert_same
@@ -17,6 +16,7 @@ from tests.support.flv import AUDIO, FILE_HEADER, VIDEO, Tag, read_fragment, rea
 from tests.support.frames import decode, probe
 from tests.support.http import Client
 from tests.support.stack import Stack
+from tests.support.yt_dlp import download
 
 MILLISECOND = Fraction(1, 1000)
 HALF_FRAME = Fraction(512, 48000)
@@ -29,32 +29,6 @@ DOWNLOADED = [
          "frag_piff", "frag_partial", "ladder")
     )
 ]  # fmt: skip
-
-
-def download(url: str, path: Path, choice: str = "best") -> None:
-    """Downloads ``url`` with yt-dlp; raises ``AssertionError`` with its words when it fails."""
-    said: list[str] = []
-
-    class Words:
-        """What yt-dlp says."""
-
-        debug = info = warning = error = staticmethod(said.append)
-
-    options = {
-        "format": choice,
-        "outtmpl": {"default": str(path)},
-        "cachedir": False,
-        "noprogress": True,
-        "nopart": True,
-        "proxy": "",
-        "logger": Words(),
-    }
-    try:
-        with yt_dlp.YoutubeDL(options) as client:
-            client.download([url])
-    except yt_dlp.utils.DownloadError as error:
-        raise AssertionError("\n".join(said)) from error
-    assert any("[f4m]" in line for line in said), f"another downloader was used: {said}"
 
 
 def media_tags(data: bytes) -> list[Tag]:
@@ -97,7 +71,7 @@ def test_downloaded_samples_are_those_of_the_source(
     stack: Stack, tmp_path: Path, asset: Asset
 ) -> None:
     path = tmp_path / "out.flv"
-    download(f"{stack.base}{asset.path}/.f4m", path)
+    download(f"{stack.base}{asset.path}/.f4m", path, by="f4m")
     tags = media_tags(path.read_bytes())
     times = [tag.timestamp for tag in tags]
     assert times == sorted(times)
@@ -130,7 +104,7 @@ def test_every_stream_of_a_ladder(stack: Stack, client: Client, tmp_path: Path) 
     asset = next(asset for asset in ASSETS if asset.path == "/ladder.ism")
     for media in manifest.media:
         path = tmp_path / f"{media.bitrate}.flv"
-        download(f"{stack.base}/ladder.ism/.f4m", path, str(media.bitrate))
+        download(f"{stack.base}/ladder.ism/.f4m", path, by="f4m", choice=str(media.bitrate))
         assert media.size is not None
         source = source_of(asset, "video", height=media.size[1], channels=None)
         assert_same(asset, source, decode(str(path), "0:v:0")[0], f"video of {media.bitrate}")
@@ -157,7 +131,7 @@ def test_each_fragment_decodes_alone(client: Client, tmp_path: Path, asset: Asse
 def test_hevc_leaves_its_audio(client: Client, stack: Stack, tmp_path: Path) -> None:
     manifest = read_manifest(client.get("/hevc.mp4/.f4m").body)
     assert manifest.mime_type == "audio/mp4"
-    download(f"{stack.base}/hevc.mp4/.f4m", tmp_path / "out.flv")
+    download(f"{stack.base}/hevc.mp4/.f4m", tmp_path / "out.flv", by="f4m")
     (sound,) = probe(str(tmp_path / "out.flv"))
     assert sound["codec_name"] == "aac"
 
@@ -167,7 +141,7 @@ def test_a_clip(client: Client, stack: Stack, tmp_path: Path) -> None:
     assert media.bootstrap.first == 2
     assert media.bootstrap.starts == [4000, 8000, 10_000]
     path = tmp_path / "out.flv"
-    download(f"{stack.base}/bframes_closed.mp4/.f4m?vbegin=5&vend=9", path)
+    download(f"{stack.base}/bframes_closed.mp4/.f4m?vbegin=5&vend=9", path, by="f4m")
     pictures = [tag for tag in media_tags(path.read_bytes()) if tag.type == VIDEO]
     assert pictures[0].presented == 4000
     assert len(pictures) == 150
