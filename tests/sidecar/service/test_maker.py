@@ -1,0 +1,159 @@
+"""Rewritten answers: made once, kept while their files are there, made ahead of who goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sidecar.errors import NotFound
+from sidecar.formats.spec import Answer
+from sidecar.mux.plan import CacheClass, Inline, Kept, Plan
+from sidecar.service.maker import Made, Maker
+from sidecar.service.spool import SMALLEST, Spool
+
+LAST = 8
+
+
+class Row:
+    """Answers ``s-<n>`` with a large body, and names the two that follow."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, path: str) -> Answer:
+        self.gate.wait(5)
+        self.made.append(path)
+        number = int(path.removeprefix("s-"))
+        if number > LAST:
+            raise NotFound("no such segment")
+        plan = Plan(
+            parts=(Inline(bytes([number]) * (SMALLEST + 1)),),
+            content_type="video/mp2t",
+            cache_class=CacheClass.MEDIA,
+        )
+        following = tuple(f"s-{n}" for n in (number + 1, number + 2) if n <= LAST)
+        return Answer(plan=plan, following=following)
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def run(
+    folder: Path | None, executor: ThreadPoolExecutor, story: Callable[[Maker, Made, Row], object]
+) -> None:
+    async def play() -> None:
+        maker = Maker(Spool(folder, 1 << 22), executor)
+        await story(maker, Made(), Row())  # type: ignore[misc]
+
+    asyncio.run(play())
+
+
+def question(number: int) -> tuple[str, str, tuple[()]]:
+    return f"s-{number}", "", ()
+
+
+async def settled(maker: Maker, made: Made) -> None:
+    while maker._ahead or made.running:
+        await asyncio.sleep(0.005)
+
+
+def test_who_goes_on_finds_the_next_ones_made(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        first = await maker.answer(made, question(1), row, 16)
+        await settled(maker, made)
+        assert row.made == ["s-1"] and not first.ahead, "one segment is no sequence"
+        second = await maker.answer(made, question(2), row, 16)
+        assert not second.ahead
+        await settled(maker, made)
+        assert row.made == ["s-1", "s-2", "s-3", "s-4"]
+        third = await maker.answer(made, question(3), row, 16)
+        assert [path for path, _ in third.ahead] == ["s-4"], "what is ready travels along"
+        assert isinstance(third.ahead[0][1].parts[0], Kept)
+        await settled(maker, made)
+        assert row.made[4:] == ["s-5"], "the third is asked for, the fifth follows"
+
+    run(tmp_path, executor, story)
+
+
+def test_what_nobody_goes_on_to_is_not_made(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        for number in (1, 8, 5, 2):
+            await maker.answer(made, question(number), row, 16)
+        await settled(maker, made)
+        # 2 was expected after 1; the others were not.
+        assert row.made == ["s-1", "s-8", "s-5", "s-2", "s-3", "s-4"]
+
+    run(tmp_path, executor, story)
+
+
+def test_no_more_travels_along_than_is_asked_for(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        for number in (1, 2, 3):
+            answer = await maker.answer(made, question(number), row, 0)
+            await settled(maker, made)
+            assert not answer.ahead
+
+    run(tmp_path, executor, story)
+
+
+def test_asked_for_twice_at_once_is_made_once(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        row.gate.clear()
+        calls = [asyncio.create_task(maker.answer(made, question(1), row, 0)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        # One that goes away does not take the answer from the others.
+        calls[0].cancel()
+        row.gate.set()
+        found = await asyncio.gather(*calls[1:])
+        assert row.made == ["s-1"]
+        assert len({id(answer.plan) for answer in found}) == 1
+
+    run(tmp_path, executor, story)
+
+
+def test_a_file_that_is_gone_is_made_anew(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        first = await maker.answer(made, question(1), row, 0)
+        again = await maker.answer(made, question(1), row, 0)
+        assert again.plan is first.plan and row.made == ["s-1"]
+        for path in tmp_path.iterdir():
+            path.unlink()
+        await maker.answer(made, question(1), row, 0)
+        assert row.made == ["s-1", "s-1"]
+        assert len(list(tmp_path.iterdir())) == 1
+
+    run(tmp_path, executor, story)
+
+
+def test_without_a_spool_nothing_heavy_is_kept(executor: ThreadPoolExecutor) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        for _ in range(2):
+            answer = await maker.answer(made, question(1), row, 0)
+            assert isinstance(answer.plan.parts[0], Inline)
+        assert row.made == ["s-1", "s-1"] and not made.answers
+
+    run(None, executor, story)
+
+
+def test_errors_reach_who_asks_and_do_not_stay(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await maker.answer(made, question(LAST + 1), row, 0)
+        assert len(row.made) == 2 and not made.running
+
+    run(tmp_path, executor, story)
