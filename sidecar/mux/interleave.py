@@ -85,16 +85,22 @@ def _chunks(cut: Cut) -> _Chunks:
     offset = samples.offset[cut.first : cut.last]
     size = samples.size[cut.first : cut.last]
     time = samples.decode_time[cut.first : cut.last] - (track.edit_media_time + cut.origin)
-    turn = time // (_CHUNK_SECONDS * track.timescale)
     begins = np.empty(len(size), dtype=np.bool_)
-    begins[0] = True
     np.not_equal(offset[:-1] + size[:-1], offset[1:], out=begins[1:])
-    begins[1:] |= turn[1:] != turn[:-1]
+    turn = _CHUNK_SECONDS * track.timescale
+    first, last_turn = int(time[0]) // turn, int(time[-1]) // turn
+    if last_turn - first < len(time):
+        begins[np.searchsorted(time, np.arange(first, last_turn + 1) * turn)] = True
+    else:  # a gap in time must not make a table of its length
+        begins[1:] |= np.diff(time // turn) > 0
+    begins[0] = True
     at = np.flatnonzero(begins)
+    last = np.append(at[1:], len(size)) - 1
+    length = offset[last] + size[last] - offset[at]
     return _Chunks(
-        samples=np.diff(at, append=len(size)),
+        samples=last - at + 1,
         offset=offset[at],
-        length=np.add.reduceat(size, at, dtype=np.int64),
+        length=length,
         seconds=time[at] / track.timescale,
     )
 
@@ -123,7 +129,8 @@ def _parts(
     if which is not None:
         begins[1:] |= which[1:] != which[:-1]
     at = np.flatnonzero(begins)
-    ranges = offset[at], np.add.reduceat(length, at)
+    last = np.append(at[1:], len(offset)) - 1
+    ranges = offset[at], offset[last] + length[last] - offset[at]
     if which is None:
         return (FileRanges(sources[0], *ranges),)
     return (MixedRanges(tuple(sources), which[at], *ranges),)

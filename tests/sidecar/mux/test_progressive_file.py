@@ -212,6 +212,16 @@ def test_alternatives_are_one_group_and_the_first_is_enabled() -> None:
     assert [track.alternate_group for track in written] == [0, 1, 1]
 
 
+def test_a_gap_of_years_costs_nothing() -> None:
+    track = video_track(seconds=4, timescale=1)
+    decode_time = np.arange(len(track.samples) + 1, dtype=np.int64)
+    decode_time[50:] += 0xFFFFFF00
+    body, written, cuts = laid_out(
+        [replace(track, samples=replace(track.samples, decode_time=decode_time))]
+    )
+    check(body, written, cuts)
+
+
 def test_sound_in_ticks_of_smooth_streaming_is_written_in_samples() -> None:
     audio = audio_track(seconds=10, edit_media_time=1024)
     samples = audio.samples
