@@ -21,6 +21,8 @@ DASHJS = MODULES / "dashjs" / "dist" / "modern" / "umd"
 PAGE = {
     "/": (PLAYERS / "index.html", "text/html"),
     "/player.js": (PLAYERS / "player.js", "text/javascript"),
+    "/text.html": (PLAYERS / "text.html", "text/html"),
+    "/text.js": (PLAYERS / "text.js", "text/javascript"),
     "/hls.js": (MODULES / "hls.js" / "dist" / "hls.js", "text/javascript"),
     "/dash.js": (DASHJS / "dash.all.debug.js", "text/javascript"),
     "/dash.mss.js": (DASHJS / "dash.mss.debug.js", "text/javascript"),
@@ -31,12 +33,24 @@ PAGE = {
 class Job:
     """One presentation for one player: ``hls``, ``dash``, or ``smooth`` (by dash.js too).
 
-    ``seeks``: forwards and back.
+    ``seeks``: forwards and back. ``early``: switch renditions before that. Once dash.js has the end
+    of a Smooth presentation, it fetches no other quality of it.
     """
 
     player: str
     url: str
     seeks: bool = True
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextJob:
+    """One presentation with its text of ``language``; for dash.js, that of ``codec`` too."""
+
+    player: str
+    url: str
+    language: str
+    codec: str = ""
 
 
 def missing() -> str | None:
@@ -79,12 +93,23 @@ def _page() -> Iterator[str]:
 
 def play(jobs: list[Job], *, at_once: int = 3, timeout: float = 150) -> list[dict[str, Any]]:
     """One report per job; raises ``AssertionError`` when the browser cannot be driven."""
+    return _drive("", [asdict(job) for job in jobs], at_once, timeout)
+
+
+def show(jobs: list[TextJob], *, at_once: int = 3, timeout: float = 150) -> list[dict[str, Any]]:
+    """As ``play``, of the text of presentations: what cues there are, and what is shown when."""
+    return _drive("text.html", [asdict(job) for job in jobs], at_once, timeout)
+
+
+def _drive(
+    page: str, jobs: list[dict[str, Any]], at_once: int, timeout: float
+) -> list[dict[str, Any]]:
     with _page() as url:
         request = {
-            "page": url,
+            "page": url + page,
             "executable": shutil.which("chromium"),
             "atOnce": at_once,
-            "jobs": [asdict(job) for job in jobs],
+            "jobs": jobs,
         }
         run = subprocess.run(
             ["node", str(PLAYERS / "drive.mjs")],

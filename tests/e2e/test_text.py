@@ -1,0 +1,175 @@
+"""Text files beside a video: what ffmpeg reads of them, and what browser players show, and when."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.browser import TextJob, missing, show
+from tests.support.hls import read_master, read_media
+from tests.support.http import Client
+from tests.support.media import FRAME_RATE
+from tests.support.stack import Stack
+from tests.support.subtitles import SUBTITLES, TEXTS, place_texts
+
+PATH = "/texts.ism"
+# A delay of two pictures: where they are reordered, transport streams and Smooth Streaming begin
+# with the decoding of the first; its presentation, and all text, is that much later.
+REORDERED = 2 / FRAME_RATE
+CUE = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3}) --> (\d+):(\d\d):(\d\d),(\d{3})\n((?:.+\n)+)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def texts(stack: Stack) -> None:
+    place_texts(stack.media)
+
+
+def srt(*arguments: str) -> list[tuple[int, int, str]]:
+    """(begin ms, end ms, text) of what ffmpeg reads of an input."""
+    run = subprocess.run(
+        ["ffmpeg", "-nostdin", "-v", "error", "-copyts", *arguments, "-f", "srt", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    found = []
+    for match in CUE.finditer(run.stdout):
+        begin, end = (
+            ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(rest)
+            for hours, minutes, seconds, rest in (match.groups()[:4], match.groups()[4:8])
+        )
+        found.append((begin, end, match[9].rstrip("\n")))
+    return found
+
+
+def wanted(slanted: str = "<i>{}</i>") -> list[tuple[int, int, str]]:
+    return [
+        (
+            one.begin,
+            one.end,
+            "\n".join(
+                slanted.format(line) if one.slanted and not at else line
+                for at, line in enumerate(one.lines)
+            ),
+        )
+        for one in SUBTITLES
+    ]
+
+
+# Style sheets end what ffmpeg 5 reads of WebVTT, so the text whose source is WebVTT is not here.
+@pytest.mark.parametrize("name", ["textstream_deu", "textstream_fra"])
+@pytest.mark.parametrize("query", ["", "?hls_fmp4"])
+def test_ffmpeg_reads_the_playlists(stack: Stack, name: str, query: str) -> None:
+    url = f"{stack.base}{PATH}/texts-{name}=1000.m3u8{query}"
+    assert srt("-extension_picky", "0", "-i", url) == wanted()
+
+
+def test_ffmpeg_reads_the_sidecar_of_the_mpd(stack: Stack) -> None:
+    streams = subprocess.run(
+        ["ffprobe", "-v", "error", "-of", "csv=p=0", "-select_streams", "s",
+         "-show_entries", "stream=index:stream_tags=language", f"{stack.base}{PATH}/.mpd"],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout.split()  # fmt: skip
+    index = next(line.split(",")[0] for line in streams if line.endswith(",de"))
+    assert srt("-i", f"{stack.base}{PATH}/.mpd", "-map", f"0:{index}") == wanted()
+
+
+@pytest.mark.parametrize("query", ["", "?hls_fmp4"])
+def test_subtitles_of_the_master_playlist(stack: Stack, client: Client, query: str) -> None:
+    url = f"{stack.base}{PATH}/.m3u8{query}"
+    master = read_master(client.get(f"{PATH}/.m3u8{query}").body.decode(), url)
+    group = [one for one in master.media if one["TYPE"] == "SUBTITLES"]
+    said = [(one["LANGUAGE"], one["NAME"], one.get("DEFAULT"), one.get("FORCED")) for one in group]
+    assert said == [
+        ("en", "English", "YES", None),
+        ("de", "German (captions)", None, None),
+        ("fr", "French (forced)", None, "YES"),
+    ]
+    assert "transcribes-spoken-dialog" in group[1]["CHARACTERISTICS"]
+    assert {one["SUBTITLES"] for one in master.variants} == {group[0]["GROUP-ID"]}
+    for one in group:
+        path = one["URI"].removeprefix(stack.base)
+        media = read_media(client.get(path).body.decode(), one["URI"])
+        assert [float(segment.duration) for segment in media.segments] == [4, 4, 2]
+        for segment in media.segments:
+            answer = client.get(segment.url.removeprefix(stack.base))
+            assert answer.status == 200
+            assert answer.headers["content-type"] == "text/vtt; charset=utf-8"
+            body = answer.body.decode()
+            mpegts = 0 if query else 900_000
+            assert body.startswith(
+                f"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{mpegts},LOCAL:00:00:00.000\n\n"
+            )
+
+
+JOBS = {
+    "hls ts webvtt": ("hls", "/.m3u8", "en", ""),
+    "hls ts ttml": ("hls", "/.m3u8", "fr", ""),
+    "hls fmp4 srt": ("hls", "/.m3u8?hls_fmp4", "de", ""),
+    "dash wvtt": ("dash", "/.mpd", "en", "wvtt"),
+    "dash stpp": ("dash", "/.mpd", "fr", "stpp"),
+    "smooth ttml": ("smooth", "/Manifest", "fra", ""),
+    "smooth webvtt": ("smooth", "/Manifest", "eng", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def reports(stack: Stack, texts: None) -> dict[str, dict[str, Any]]:
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    jobs = [
+        TextJob(player=player, url=stack.base + PATH + path, language=language, codec=codec)
+        for player, path, language, codec in JOBS.values()
+    ]
+    return dict(zip(JOBS, show(jobs), strict=True))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", JOBS)
+def test_players_show_the_text_with_its_pictures(
+    reports: dict[str, dict[str, Any]], name: str
+) -> None:
+    report = reports[name]
+    assert not report["failed"], report["failed"]
+    assert report["errors"] == []
+    assert report["ended"]
+    assert len({track["lang"] for track in report["tracks"]}) == len(TEXTS)
+    moved = REORDERED if name.startswith(("hls ts", "smooth")) else 0.0
+    # Cues that segments have in common are there once, and whole.
+    found = [(begin - moved, end - moved) for begin, end, _ in report["cues"]]
+    assert found == [
+        (pytest.approx(one.begin / 1000, abs=0.002), pytest.approx(one.end / 1000, abs=0.002))
+        for one in SUBTITLES
+    ]
+    texts = [
+        re.sub(r"<[^>]+>|\s", "", html.unescape(re.sub(r"</?i>", "", text)))
+        for *_, text in report["cues"]
+    ]
+    assert texts == ["".join(one.lines).replace(" ", "") for one in SUBTITLES]
+    # Twice as fast as usual, and canvases are a little late.
+    times = [time for one in SUBTITLES for time in (one.begin, one.end)]
+    pictures = [number for number, _ in report["shown"]]
+    assert len(pictures) == len(times)
+    for number, time in zip(pictures, times, strict=True):
+        assert -5 <= number - time * FRAME_RATE / 1000 <= 14, (number, time)
+
+
+def test_a_text_file_that_is_replaced_is_read_anew(stack: Stack, client: Client) -> None:
+    folder = Path(stack.media) / "replaced"
+    folder.mkdir()
+    place_texts(folder)
+    path = "/replaced/texts.ism/texts-textstream_eng=1000-1.webvtt"
+    before = client.get(path)
+    (folder / "subs.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nnew\n")
+    after = client.get(path)
+    assert b"zwei" in before.body
+    assert after.body.endswith(b"new\n\n")
+    assert before.headers["etag"] != after.headers["etag"]
