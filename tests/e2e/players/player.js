@@ -82,6 +82,18 @@ function attachDash(video, url, report) {
 }
 
 
+// The browser's own player, on a file.
+function attachFile(video, url) {
+    video.crossOrigin = "anonymous";
+    video.src = url;
+    return {
+        switches: { levels: 0, audio: 0 },
+        languages: () => [],
+        levels: () => [video.videoHeight],
+    };
+}
+
+
 async function until(condition, what, report, timeout = 15000) {
     const end = performance.now() + timeout;
     while (!condition()) {
@@ -91,6 +103,9 @@ async function until(condition, what, report, timeout = 15000) {
         await wait(20);
     }
 }
+
+
+const ATTACH = { hls: attachHls, file: attachFile };
 
 
 // Plays from the start, seeks forwards and back, switches renditions, and plays to the end.
@@ -111,7 +126,7 @@ async function run({ player, url, seeks }) {
     };
     video.requestVideoFrameCallback(onFrame);
 
-    const attached = (player === "hls" ? attachHls : attachDash)(video, url, report);
+    const attached = (ATTACH[player] ?? attachDash)(video, url, report);
     await until(() => video.readyState >= 3, "first frame", report);
     report.languages = attached.languages();
     report.levels = attached.levels();
