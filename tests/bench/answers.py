@@ -44,6 +44,19 @@ class Client:
         self.get(path)
         return time.perf_counter() - started
 
+    def first_byte(self, path: str) -> float:
+        """Seconds from the request to the first byte of the body, connection made before."""
+        self._connection.connect()
+        started = time.perf_counter()
+        self._connection.request("GET", path)
+        answer = self._connection.getresponse()
+        if answer.status != 200 or not answer.read(1):
+            raise Wrong(f"{path}: {answer.status}")
+        elapsed = time.perf_counter() - started
+        # Gigabytes follow, which nobody wants.
+        self._connection.close()
+        return elapsed
+
     def close(self) -> None:
         self._connection.close()
 
