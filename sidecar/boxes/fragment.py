@@ -57,6 +57,7 @@ class Run:
     ``data_offset``: byte offset of its first sample in the file. ``layout``: which columns ``rows``
     has, the trun flags within ``ROW``; each is 32 bits. ``default_*`` hold where a column is
     missing. ``first_sample_flags``: None when not given. ``moof_offset``: byte offset of its moof.
+    ``in_file``: its traf says where in the file the samples are, rather than how far from the moof.
     """
 
     track_ID: int  # noqa: N815 - the specification's spelling
@@ -70,6 +71,7 @@ class Run:
     default_sample_flags: int
     first_sample_flags: int | None
     moof_offset: int
+    in_file: bool = False
 
     @property
     def data_length(self) -> int:
@@ -183,6 +185,7 @@ def _read_traf(
     )
     if flags & _DURATION_IS_EMPTY:
         return
+    in_file = base is not None
     if base is None:
         # Without a base of its own a traf goes on where the data of the one before it ends.
         continues = runs and not flags & _DEFAULT_BASE_IS_MOOF
@@ -210,6 +213,7 @@ def _read_traf(
             sample_flags,
             first_flags,
             evidence.moof_offset,
+            in_file,
         )
         runs.append(previous)
 

@@ -93,13 +93,14 @@ def stored_fragments(
 
     ``runs``, ``columns``: as of ``fragment_columns``. ``alone``: offsets of the moofs that hold one
     track; ``moof_end``, ``mdat_end``: by offset of a moof, where it ends and where the mdat right
-    behind it ends, if one is there. A fragment must state its time and hold all its samples.
+    behind it ends, if one is there. A fragment must state its time and hold all its samples, and
+    must not say where in the file these are: elsewhere that is wrong.
     """
     assert columns.fragment_start is not None
     begins: dict[int, Run] = {}
     for run in runs:
         at, end = run.moof_offset, mdat_end.get(run.moof_offset)
-        if at not in alone or end is None or not run.sample_count:
+        if at not in alone or end is None or run.in_file or not run.sample_count:
             return None
         if not moof_end[at] <= run.data_offset <= run.data_offset + run.data_length <= end:
             return None

@@ -191,6 +191,12 @@ RECIPES = (
         "two_audio.mp4",
         *("-movflags", "+frag_keyframe+empty_moov+separate_moof"),
     ),
+    # One track to a fragment, which does not refer to the file: fragments can be taken out of it.
+    _copy(
+        "frag_stored.mp4",
+        "two_audio.mp4",
+        *("-movflags", "+frag_keyframe+empty_moov+separate_moof+default_base_moof"),
+    ),
     _copy(
         "frag_sidx.mp4",
         "bframes_closed.mp4",

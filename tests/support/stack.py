@@ -96,16 +96,31 @@ def end_process(pid: int, number: int) -> None:
     eventually(lambda: not is_alive(pid), f"end of process {pid}", seconds=15)
 
 
-def start(run: Path, media: Path, *, workers: int = 2) -> Stack:
+def start(run: Path, media: Path, *, workers: int = 2, directives: str = "") -> Stack:
     """Starts an instance on a free port; returns when it can answer.
 
-    Raises ``RuntimeError`` with the launcher's words when it cannot start.
+    ``directives``: further ones of the location that streams. Raises ``RuntimeError`` with the
+    launcher's words when it cannot start.
     """
     port = free_port()
     done = origin(
         *("start", "--run", run, "--port", str(port)),
         *("--media", media, "--workers", str(workers)),
+        *(("--conf", _configured(run, directives)) if directives else ()),
     )
     if done.returncode:
         raise RuntimeError(f"origin start: {done.returncode}\n{done.stdout}{done.stderr}")
     return Stack(base=f"http://127.0.0.1:{port}", run=run, media=media)
+
+
+def _configured(run: Path, directives: str) -> Path:
+    """A copy of the project's configuration with more ``directives``, beside ``run``."""
+    folder = run.with_name(f"{run.name}-conf")
+    folder.mkdir()
+    (folder / "lua").symlink_to(ROOT / "lua")
+    text = (ROOT / "openresty.conf").read_text()
+    given = "[[ usp_handle_ism on; ]]"
+    assert text.count(given) == 1, "the one location block of the configuration"
+    conf = folder / "openresty.conf"
+    conf.write_text(text.replace(given, f"[[ usp_handle_ism on; {directives} ]]"))
+    return conf

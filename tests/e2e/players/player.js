@@ -45,11 +45,9 @@ function attachDash(video, url, report) {
         streaming: {
             utcSynchronization: { enabled: false, useManifestDateHeaderTimeSource: false },
             abr: { autoSwitchBitrate: { video: false }, initialBitrate: { video: 1 } },
-            // Once dash.js has the end of a Smooth presentation, it fetches no other quality of it:
-            // so it is kept from having it soon, and other qualities are asked for first.
             buffer: {
                 fastSwitchEnabled: true,
-                ...(report.player === "smooth" && { bufferTimeDefault: 3, bufferTimeAtTopQuality: 3 }),
+                ...(report.early && { bufferTimeDefault: 3, bufferTimeAtTopQuality: 3 }),
             },
         },
     });
@@ -109,12 +107,15 @@ const ATTACH = { hls: attachHls, file: attachFile };
 
 
 // Plays from the start, seeks forwards and back, switches renditions, and plays to the end.
-async function run({ player, url, seeks }) {
+// early: switches before it seeks, and buffers little until then.
+async function run({ player, url, seeks, early }) {
     const video = document.querySelector("video");
     const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     context.canvas.width = 320;
     context.canvas.height = 180;
-    const report = { player, errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false };
+    const report = {
+        player, early, errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false,
+    };
     video.addEventListener("error", () => report.errors.push(`media ${video.error?.message}`));
     video.addEventListener("ended", () => { report.ended = true; });
     const onFrame = (_, metadata) => {
@@ -139,7 +140,7 @@ async function run({ player, url, seeks }) {
             await until(() => video.videoHeight === report.levels[level], `level ${level}`, report);
         }
     };
-    if (player === "smooth") {
+    if (early) {
         await switchTo(levels);
     }
 
@@ -166,7 +167,7 @@ async function run({ player, url, seeks }) {
     if (seeks) {
         await seek(1.3);
     }
-    if (player !== "smooth") {
+    if (!early) {
         // The lowest was played first.
         await switchTo(levels.slice(1).reverse());
     }
