@@ -206,7 +206,7 @@ def download_start(bench: Bench) -> Iterator[Line]:
     """To the first byte of downloads of two hours, indexed before; each ends elsewhere, so that
     every one is planned."""
     client = bench.client()
-    discover(client, "/one.ism")
+    client.get("/one.ism/.mpd")
     for what, path in (
         ("progressive download, first byte", "/one.ism/one.mp4?vend={}"),
         ("progressive download of the sound, first byte", "/one.ism/one.m4a?vend={}"),
