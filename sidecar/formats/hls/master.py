@@ -123,7 +123,7 @@ class _Master:
         )
 
     def _together(self, variant: _Variant) -> BitRates:
-        """The most that the video and any member of the group need."""
+        """The most that the video, any member of the group and any text need."""
         video, group = variant
         parts = [self.rates[video.selector]] if video else []
         if group:
@@ -134,6 +134,9 @@ class _Master:
                     average=max(member.average for member in members),
                 )
             )
+        if self.subtitled:
+            text = max(one.bitrate for one in self.presentation.of_kind(Kind.TEXT))
+            parts.append(BitRates(peak=text, average=text))
         return BitRates(
             peak=sum(part.peak for part in parts), average=sum(part.average for part in parts)
         )
