@@ -37,6 +37,7 @@ struct origin_piece {
 ]]
 
 local bytes_t = ffi.typeof("const uint8_t *")
+local numbers_t = ffi.typeof("const uint64_t *")
 local pieces_t = ffi.typeof("struct origin_piece[?]")
 local int64_t = ffi.typeof("int64_t")
 local uint64_t = ffi.typeof("uint64_t")
@@ -102,7 +103,7 @@ end
 
 -- Appends a header's name and value, which go to nginx as they are.
 local function add_header(headers, text, from, to)
-    local header, err = wire.decode(messages.Header, text, from, to)
+    local header, err = wire.spans(messages.Header, text, from, to)
     if not header then
         return nil, err
     end
@@ -119,26 +120,71 @@ local function add_header(headers, text, from, to)
 end
 
 
--- Reads a Part (0-based positions). Returns the span of its inline bytes, or
--- the FileRanges message.
-local function read_part(text, from, to)
-    local spans, err = wire.spans(messages.Part, text, from, to)
-    if not spans then
-        return nil, nil, err
+-- Finds where the packed numbers of a FileRanges lie. Returns source, count,
+-- offsets and lengths (pointers into text); or nil for an encoding that is not
+-- the usual one: each field once, numbers packed.
+local function find_ranges(p, i, stop)
+    local source, count, offsets, lengths = 0, 0, nil, nil
+
+    while i < stop do
+        local key, value
+        key, i = read_varint(p, i, stop)
+        if not key then
+            return nil
+        end
+
+        value, i = read_varint(p, i, stop)
+        if not value then
+            return nil
+        end
+
+        if key == 8 then
+            source = value
+
+        elseif key == 18 and not offsets and value <= stop - i then
+            offsets = cast(numbers_t, p + i)
+            count = value / 8
+            i = i + value
+
+        elseif key == 26 and not lengths and value == count * 8
+               and value <= stop - i
+        then
+            lengths = cast(numbers_t, p + i)
+            i = i + value
+
+        else
+            return nil
+        end
     end
 
-    if spans.inline then
-        return spans.inline
+    if not lengths or count % 1 ~= 0 then
+        return nil
     end
 
-    if not spans.file then
-        return nil, nil, "a part is neither inline nor of a file"
+    return source, count, offsets, lengths
+end
+
+
+-- Reads a FileRanges however it is encoded.
+local function read_ranges(text, from, to)
+    local source, count, offsets, lengths =
+        find_ranges(cast(bytes_t, text), from, to)
+    if source then
+        return source, count, offsets, lengths
     end
 
-    local file
-    file, err = wire.decode(messages.FileRanges, text, spans.file[1],
-                            spans.file[2])
-    return nil, file, err
+    local file, err = wire.decode(messages.FileRanges, text, from, to)
+    if not file then
+        return nil, err
+    end
+
+    count = file.offset and file.offset.n or 0
+    if count ~= (file.length and file.length.n or 0) then
+        return nil, "a part's offsets and lengths differ in number"
+    end
+
+    return file.source or 0, count, file.offset and file.offset.values,
+           file.length and file.length.values
 end
 
 
@@ -183,12 +229,12 @@ local function add_inline(plan, inline)
 end
 
 
--- Sources may come behind the parts that refer to them: sizes are checked by
--- check_ranges.
-local function add_ranges(plan, file)
-    local count = file.offset and file.offset.n or 0
-    if count ~= (file.length and file.length.n or 0) then
-        return nil, "a part's offsets and lengths differ in number"
+-- Appends ranges of a file. Sources may come behind the parts that refer to
+-- them: they are compared by check_ranges.
+local function add_ranges(plan, text, from, to)
+    local source, count, offsets, lengths = read_ranges(text, from, to)
+    if not source then
+        return nil, count
     end
 
     local each = file.sources and file.sources.values
@@ -201,8 +247,7 @@ local function add_ranges(plan, file)
     end
 
     local pieces, first = grow(plan, count), plan.count
-    local offsets, lengths = file.offset.values, file.length.values
-    local index, position = (file.source or 0) + 1, plan.length
+    local index, position = source + 1, plan.length
 
     for i = 0, count - 1 do
         if each then
@@ -276,11 +321,20 @@ number_fields[9] = function(plan, value)
     plan.ttl = value / 1000
 end
 
+-- The plans of a presentation have one date.
+local last_seconds, last_text
+
 number_fields[11] = function(plan, value)
-    if value > 0 then
-        plan.last_modified = value
-        plan.last_modified_text = format_date(value)
+    if value <= 0 then
+        return
     end
+
+    if value ~= last_seconds then
+        last_seconds, last_text = value, format_date(value)
+    end
+
+    plan.last_modified = value
+    plan.last_modified_text = last_text
 end
 
 
@@ -295,17 +349,21 @@ delimited_fields[4] = function(plan, text, from, to)
 end
 
 delimited_fields[5] = function(plan, text, from, to)
-    local span, file, err = read_part(text, from, to)
-    if span then
-        add_inline(plan, span)
-        return true
-    end
-
-    if not file then
+    local part, err = wire.spans(messages.Part, text, from, to)
+    if not part then
         return nil, err
     end
 
-    return add_ranges(plan, file)
+    if part.file then
+        return add_ranges(plan, text, part.file[1], part.file[2])
+    end
+
+    if not part.inline then
+        return nil, "a part is neither inline nor of a file"
+    end
+
+    add_inline(plan, part.inline)
+    return true
 end
 
 delimited_fields[7] = function(plan, text, from, to)

@@ -15,9 +15,9 @@ local str_sub = string.sub
 local tonumber = tonumber
 
 
--- One string of output. Larger ones fall out of the processor's cache
--- between reading and sending, and from 128 KB on LuaJIT maps each anew.
-local CHUNK = 65536
+-- One string of output: large, since each costs a write to the socket; but from
+-- 128 KB on LuaJIT and malloc map memory anew for each. (16 KB: half as fast.)
+local CHUNK = 122880
 
 -- A gap between two ranges up to this size is read and thrown away: cheaper
 -- than another system call.

@@ -29,12 +29,14 @@ class Boundaries:
 
     ``time``: float64[m], seconds, ascending; the first is the earliest start of any track.
     ``tolerance``: seconds by which a length may fall short of a minimum, or a sync sample lie off
-    its boundary. ``tail``: boundaries from here on (seconds) lie past the end of the video, where
-    only longer tracks go on.
+    its boundary. ``head``: boundaries before it (seconds) lie before the first that the video
+    renditions share, where only tracks that begin earlier are cut. ``tail``: boundaries from here
+    on (seconds) lie past the end of the video, where only longer tracks go on.
     """
 
     time: NDArray[np.float64]
     tolerance: float
+    head: float
     tail: float
 
 
@@ -137,7 +139,7 @@ def _extended(
     tail = last + step * np.arange(1, count + 1)
     tail = tail[tail >= end - tolerance]
     time = np.concatenate((lead, chosen[1:], tail))
-    return Boundaries(time=time, tolerance=tolerance, tail=end - tolerance)
+    return Boundaries(time=time, tolerance=tolerance, head=first - tolerance, tail=end - tolerance)
 
 
 def _candidates(track: Track, minimum: Fraction) -> NDArray[np.float64]:

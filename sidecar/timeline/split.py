@@ -68,18 +68,19 @@ def _require_samples(rendition: Rendition) -> None:
 
 
 def _at_sync_samples(track: Track, shared: Boundaries) -> NDArray[np.int64]:
-    """Indices of the sync samples within the tolerance of each boundary."""
+    """Indices of the sync samples within the tolerance of each boundary that the video shares."""
     index, times = sync_samples(track)
     if not len(index):
         return index
     # Half a tick more: the tolerance itself was a rounded quotient.
     tolerance = shared.tolerance + 0.5 / track.timescale
-    right = np.searchsorted(times, shared.time)
+    wanted = shared.time[shared.time >= shared.head]
+    right = np.searchsorted(times, wanted)
     before, after = np.maximum(right - 1, 0), np.minimum(right, len(times) - 1)
     nearer = np.where(
-        np.abs(times[before] - shared.time) <= np.abs(times[after] - shared.time), before, after
+        np.abs(times[before] - wanted) <= np.abs(times[after] - wanted), before, after
     )
-    close = np.abs(times[nearer] - shared.time) <= tolerance
+    close = np.abs(times[nearer] - wanted) <= tolerance
     found: NDArray[np.int64] = index[nearer[close]]
     return found
 
