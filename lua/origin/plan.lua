@@ -121,10 +121,11 @@ end
 
 
 -- Finds where the packed numbers of a FileRanges lie. Returns source, count,
--- offsets and lengths (pointers into text); or nil for an encoding that is not
--- the usual one: each field once, numbers packed.
+-- offsets, lengths and sources (pointers into text, the last one nil where all
+-- ranges are of source); or nil for an encoding that is not the usual one:
+-- each field once, numbers packed.
 local function find_ranges(p, i, stop)
-    local source, count, offsets, lengths = 0, 0, nil, nil
+    local source, count, offsets, lengths, sources = 0, 0, nil, nil, nil
 
     while i < stop do
         local key, value
@@ -152,6 +153,12 @@ local function find_ranges(p, i, stop)
             lengths = cast(numbers_t, p + i)
             i = i + value
 
+        elseif key == 34 and not sources and value == count * 8
+               and value <= stop - i
+        then
+            sources = value > 0 and cast(numbers_t, p + i) or nil
+            i = i + value
+
         else
             return nil
         end
@@ -161,16 +168,16 @@ local function find_ranges(p, i, stop)
         return nil
     end
 
-    return source, count, offsets, lengths
+    return source, count, offsets, lengths, sources
 end
 
 
 -- Reads a FileRanges however it is encoded.
 local function read_ranges(text, from, to)
-    local source, count, offsets, lengths =
+    local source, count, offsets, lengths, sources =
         find_ranges(cast(bytes_t, text), from, to)
     if source then
-        return source, count, offsets, lengths
+        return source, count, offsets, lengths, sources
     end
 
     local file, err = wire.decode(messages.FileRanges, text, from, to)
@@ -183,8 +190,14 @@ local function read_ranges(text, from, to)
         return nil, "a part's offsets and lengths differ in number"
     end
 
+    sources = file.sources
+    if sources and sources.n > 0 and sources.n ~= count then
+        return nil, "a part's offsets and sources differ in number"
+    end
+
     return file.source or 0, count, file.offset and file.offset.values,
-           file.length and file.length.values
+           file.length and file.length.values,
+           sources and sources.n > 0 and sources.values or nil
 end
 
 
@@ -232,14 +245,9 @@ end
 -- Appends ranges of a file. Sources may come behind the parts that refer to
 -- them: they are compared by check_ranges.
 local function add_ranges(plan, text, from, to)
-    local source, count, offsets, lengths = read_ranges(text, from, to)
+    local source, count, offsets, lengths, each = read_ranges(text, from, to)
     if not source then
         return nil, count
-    end
-
-    local each = file.sources and file.sources.values
-    if each and file.sources.n ~= count then
-        return nil, "a part's offsets and sources differ in number"
     end
 
     if count == 0 then
