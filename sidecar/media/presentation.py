@@ -99,8 +99,9 @@ class Presentation:
 
     @property
     def duration(self) -> Fraction:
-        """Seconds, of the longest rendition."""
-        return max((rendition.track.duration for rendition in self.renditions), default=Fraction(0))
+        """Seconds, of the longest audio or video; text alone lasts as long as it does."""
+        media = [one for one in self.renditions if one.kind is not Kind.TEXT] or self.renditions
+        return max((rendition.track.duration for rendition in media), default=Fraction(0))
 
 
 def _trick_play(video: Sequence[Rendition]) -> tuple[Rendition, ...]:

@@ -78,16 +78,30 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(paths, contents)
 
 
+# In place of a source: ranges of all sources in turns.
+MIXED = 3
+
+
 @st.composite
 def bodies(draw: st.DrawFn) -> list[tuple[int, Any]]:
-    """(-1, inline bytes) and (source, [(offset, length)]) in any order."""
+    """(-1, inline bytes), (source, [(offset, length)]) and (MIXED, [(source, offset, length)]) in
+    any order."""
     parts: list[tuple[int, Any]] = []
     sizes = (300_000, 7, 153_600)
     for _ in range(draw(st.integers(0, 5))):
-        source = draw(st.integers(-1, 2))
+        source = draw(st.integers(-1, MIXED))
         if source < 0:
             size = draw(st.sampled_from([0, 1, 100, 8191, 8192, 130_000]))
             parts.append((-1, bytes([65 + len(parts)]) * size))
+            continue
+        if source == MIXED:
+            which = draw(st.lists(st.integers(0, 2), max_size=60))
+            offsets = [draw(st.integers(0, sizes[one] - 1)) for one in which]
+            ends = [
+                draw(st.integers(at, sizes[one])) for one, at in zip(which, offsets, strict=True)
+            ]
+            lengths = [max(1, min(3000, end - at)) for at, end in zip(offsets, ends, strict=True)]
+            parts.append((MIXED, list(zip(which, offsets, lengths, strict=True))))
             continue
         ranges = []
         if draw(st.booleans()):
@@ -113,6 +127,12 @@ def build(files: Files, body: list[tuple[int, Any]]) -> tuple[pb.Plan, bytes]:
             whole += value
             continue
         ranges = plan.parts.add().file
+        if source == MIXED:
+            ranges.SetInParent()
+            for which, offset, length in value:
+                ranges.MergeFrom(pb.FileRanges(sources=[which], offset=[offset], length=[length]))
+                whole += files.contents[which][offset : offset + length]
+            continue
         ranges.source = source
         for offset, length in value:
             ranges.offset.append(offset)
@@ -139,6 +159,13 @@ def test_any_slice_of_the_plan_is_the_slice_of_the_whole(
     end = data.draw(st.integers(begin, len(whole)))
     want = data.draw(st.sampled_from([1 << 30, 122_880, 1000, max(1, (end - begin) // 7)]))
     assert READ_ALL(plan, begin, end, want) == whole[begin:end]
+
+
+def test_thousands_of_parts_are_one_body(files: Files) -> None:
+    message, whole = build(files, [(-1, b"head"), (0, [(1000, 50), (9000, 70)])] * 3000)
+    plan = PLAN.decode(message.SerializeToString())
+    assert READ_ALL(plan, 0, len(whole), len(whole)) == whole
+    assert plan[b"cost"] < 40 * 9000 * 2.1 + 9000 * 100
 
 
 def test_every_field_is_read(files: Files) -> None:
@@ -201,6 +228,14 @@ def test_plans_that_contradict_themselves_are_refused(files: Files) -> None:
     unlisted = changed()
     unlisted.parts[1].file.source = 3
     assert b"not listed" in refused(unlisted)
+    for sources, reason in (
+        ([0, 0], b"differ"),
+        ([3], b"not listed"),
+        ([2**64 - 1], b"not listed"),
+    ):
+        mixed = changed()
+        mixed.parts[1].file.sources.extend(sources)
+        assert reason in refused(mixed)
     nothing = changed()
     nothing.parts.add()
     assert b"neither" in refused(nothing)

@@ -16,7 +16,7 @@ from sidecar.media.build import presentation_from_manifest
 from sidecar.media.index import index_media
 from sidecar.media.presentation import Presentation
 from sidecar.media.server_manifest import Entry, ServerManifest, read_server_manifest
-from sidecar.media.track import MediaFile
+from sidecar.media.track import Kind, MediaFile
 from sidecar.storage.local import open_local
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is missing")
@@ -38,6 +38,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "wide.mp4": (*picture, "-vf", "setsar=64/45", *avc),
         "text.mp4": ("-i", folder / "text.srt", "-c:s", "mov_text"),
     }.items():
+        (folder / "words.srt").write_text("no cues here\n")
         (folder / "text.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHi\n")
         subprocess.run(("ffmpeg", "-v", "error", *arguments, folder / name), check=True, timeout=60)
     return folder
@@ -195,6 +196,26 @@ def test_files_behind_two_dashes_are_never_options(run: Create) -> None:
     assert written().entries[0].src == "--hls.mp4"
 
 
+def test_text_files(run: Create, tmp_path: Path) -> None:
+    (tmp_path / "subs.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHi\n")
+    (tmp_path / "subs.xml").write_text('<tt xml:lang="fr"><body><p end="1s">Hi</p></body></tt>')
+    done = run(
+        *("-o", "film.ism", "low.mp4", "subs.srt", "--track_language=deu"),
+        *("--track_role=caption", "subs.xml"),
+    )
+    assert done.exit_code == 0, done.output
+    texts = [entry for entry in written().entries if entry.kind is Kind.TEXT]
+    assert [described(entry) for entry in texts] == [
+        ("textstream", "subs.srt", "deu", "textstream_deu"),
+        ("textstream", "subs.xml", "fr", "textstream_fr"),
+    ]
+    assert [entry.bitrate for entry in texts] == [1000, 1000]
+    assert [entry.param("FourCC") for entry in texts] == ["WVTT", "TTML"]
+    assert [entry.role for entry in texts] == ["caption", None]
+    found = [one for one in served().renditions if one.kind is Kind.TEXT]
+    assert [one.selector for one in found] == ["textstream_deu=1000", "textstream_fr=1000"]
+
+
 def test_left_out_tracks_are_reported(run: Create) -> None:
     subprocess.run(
         ("ffmpeg", "-v", "error", "-i", "low.mp4", "-i", "text.mp4", "-map", "0", "-map", "1",
@@ -231,7 +252,7 @@ REFUSED = [
     (("-o", "a.ism", "-o", "b.ism", "low.mp4"), "given twice"),
     (("-o", "film.ism", "absent.mp4"), "absent.mp4: "),
     (("-o", "film.ism", "."), ".: "),
-    (("-o", "film.ism", "text.srt"), "text.srt"),
+    (("-o", "film.ism", "words.srt"), "words.srt: line 1: the file is neither WebVTT"),
     (("-o", "film.ism", "text.mp4"), "tx3g"),
     (("-o", "no/such/film.ism", "low.mp4"), "no such folder"),
     (("-o", "film.ism", "low.mp4", "-x"), "no option -x"),

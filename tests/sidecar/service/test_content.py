@@ -16,7 +16,7 @@ def root(tmp_path: Path) -> Path:
     """A document root with a manifest in a folder; secrets beside it."""
     root = tmp_path / "root"
     (root / "vod").mkdir(parents=True)
-    for name in ("vod/video.ism", "vod/a.mp4", "top.mp4"):
+    for name in ("vod/video.ism", "vod/a.mp4", "vod/subs.vtt", "top.mp4"):
         (root / name).write_bytes(b"x")
     (tmp_path / "root-private").mkdir()
     (tmp_path / "root-private" / "secret.mp4").write_bytes(b"x")
@@ -36,6 +36,12 @@ def test_a_manifest_by_its_path(root: Path) -> None:
     assert (content.name, content.is_manifest) == ("video", True)
 
 
+def test_text_is_served_as_part_of_a_manifest_only(root: Path, manifest: Content) -> None:
+    assert resolve_source(manifest, "subs.vtt") == str(root / "vod" / "subs.vtt")
+    with pytest.raises(NotFound, match=r"\*\.vtt are not served"):
+        resolve(str(root), "/vod/subs.vtt")
+
+
 def test_a_media_file_without_manifest(root: Path) -> None:
     content = resolve(str(root), "/top.mp4")
     assert (content.name, content.is_manifest) == ("top", False)
@@ -52,6 +58,7 @@ def test_a_media_file_without_manifest(root: Path) -> None:
         ("/vod/absent.ism", NotFound),
         ("/vod/video.ism/a.mp4", NotFound),
         ("/vod/video.txt", NotFound),
+        ("/vod/subs.vtt", NotFound),
         ("/vod", NotFound),
         ("/" + "a" * 300 + ".ism", NotFound),
         ("/vod/video.ism\0.mp4", BadRequest),

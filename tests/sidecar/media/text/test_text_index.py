@@ -18,6 +18,7 @@ from sidecar.media.text.ttml import read_ttml
 from sidecar.media.text.webvtt import read_webvtt
 from sidecar.media.track import Kind, MediaFile
 from tests.support.memory_source import MemorySource
+from tests.support.tracks import presentation, rendition, video_track
 
 VTT = b"WEBVTT\n\nSTYLE\n::cue { color: red }\n\n00:01.000 --> 00:02.000\nx\n"
 SRT = b"\r\n1\r\n00:00:01,000 --> 00:00:02,000\r\nx\r\n"
@@ -67,6 +68,12 @@ def test_names_languages_and_bitrates() -> None:
     assert presentation_from_media("a", media(VTT)).renditions[0].selector == "textstream=1000"
     german = presentation_from_media("a", media(TTML)).renditions[0]
     assert (german.selector, german.language) == ("textstream_de=1000", "de")
+
+
+def test_text_does_not_make_a_presentation_longer() -> None:
+    text = rendition(media(VTT.replace(b"00:02", b"59:02")).tracks[0])
+    assert presentation(text).duration == 59 * 60 + 2
+    assert presentation(text, rendition(video_track(seconds=8))).duration == 8
 
 
 def test_what_is_left_out_is_said() -> None:
