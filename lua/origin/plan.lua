@@ -1,8 +1,8 @@
 -- Plans: from the sidecar's bytes to what answering needs. No ngx.
 --
 -- A plan's body is a list of pieces; piece i ends at pieces[i].stop and lies
--- in source pieces[i].source at offset, or (source < 0) in inline string
--- number -source.
+-- in source pieces[i].source or (source < 0) in inline string number -source,
+-- at offset.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -50,6 +50,9 @@ local BYTES_PER_PIECE = ffi.sizeof("struct origin_piece")
 
 -- No plan lists as many; a larger index would not fit a piece.
 local MAX_SOURCE = 1048576
+
+-- In place of a source's index: the range is one of the part's own bytes.
+local INLINE = 0xffffffffffffffffULL
 
 
 local _M = {
@@ -257,9 +260,20 @@ local function add_ranges(plan, text, from, to)
     local pieces, first = grow(plan, count), plan.count
     local index, position = source + 1, plan.length
 
+    -- one string for all heads of samples: hundreds would be a burden to the
+    -- collector for as long as the plan is kept
+    local own = 0
+    if file.inline then
+        local inlines = plan.inlines
+        own = #inlines + 1
+        inlines[own] = file.inline
+        plan.cost = plan.cost + #file.inline
+    end
+
     for i = 0, count - 1 do
         if each then
-            index = min(tonumber(each[i]), MAX_SOURCE) + 1
+            index = each[i] == INLINE and -own
+                    or min(tonumber(each[i]), MAX_SOURCE) + 1
         end
 
         local piece = pieces[first + i]
@@ -278,13 +292,21 @@ end
 
 
 local function check_ranges(plan)
-    local pieces, sources = plan.pieces, plan.sources
+    local pieces, sources, inlines = plan.pieces, plan.sources, plan.inlines
     local size, last = 0, 0
 
     for i = 0, plan.count - 1 do
         local piece = pieces[i]
         local index = piece.source
-        if index > 0 then
+        if index <= 0 then
+            local inline = inlines[-index]
+            if not inline or piece.stop == piece.start
+               or piece.offset + piece.stop - piece.start > #inline
+            then
+                return nil, "a range lies outside the bytes of its part"
+            end
+
+        else
             if index ~= last then
                 local source = sources[index]
                 if not source then

@@ -148,7 +148,10 @@ function _M.read(plan, handles, piece, skip, want)
     if index < 0 then
         local inline = inlines[-index]
         local left = #inline - skip
-        if left >= MIN_DIRECT or left >= want then
+        local this = pieces[piece]
+        if (left >= MIN_DIRECT or left >= want)
+           and this.stop - this.start == #inline
+        then
             if left > want then
                 return str_sub(inline, skip + 1, skip + want), piece,
                        skip + want
@@ -173,7 +176,8 @@ function _M.read(plan, handles, piece, skip, want)
         index = this.source
 
         if index < 0 then
-            copy(buffer + n, cast(char_p, inlines[-index]) + skip, take)
+            copy(buffer + n,
+                 cast(char_p, inlines[-index]) + this.offset + skip, take)
         else
             local offset = this.offset + skip
             local gap = offset - to

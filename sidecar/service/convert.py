@@ -19,15 +19,9 @@ from sidecar.storage.source import SourceIdentity
 _OFFSET = bytes([origin_pb2.FileRanges.OFFSET_FIELD_NUMBER << 3 | 2])
 _LENGTH = bytes([origin_pb2.FileRanges.LENGTH_FIELD_NUMBER << 3 | 2])
 _SOURCES = bytes([origin_pb2.FileRanges.SOURCES_FIELD_NUMBER << 3 | 2])
-_SOURCE = bytes([origin_pb2.FileRanges.SOURCE_FIELD_NUMBER << 3])
-_INLINE = bytes([origin_pb2.Part.INLINE_FIELD_NUMBER << 3 | 2])
-_FILE = bytes([origin_pb2.Part.FILE_FIELD_NUMBER << 3 | 2])
-_PARTS = bytes([origin_pb2.Plan.PARTS_FIELD_NUMBER << 3 | 2])
-_VARINT_BYTES = [bytes([value]) for value in range(0x80)]
-# The columns of FileRanges with one range.
-_ONE_RANGE = np.dtype(
-    [("offset_tag", "S2"), ("offset", "<i8"), ("length_tag", "S2"), ("length", "<i8")]
-)
+_INLINE = bytes([origin_pb2.FileRanges.INLINE_FIELD_NUMBER << 3 | 2])
+# In place of the index of a file: 2^64 - 1.
+_OF_INLINE = -1
 
 
 class SourceTable:
@@ -125,7 +119,7 @@ def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> No
                 digest.update(columns)
                 digest.update(_packed(which))
             case HeadedRanges():
-                message.MergeFromString(_alternating(part, sources))
+                parts.add().file.MergeFromString(_headed(part, sources))
                 for file in part.sources:
                     digest.update(b"f%d:%d:" % (file.size, file.mtime_ns))
                 digest.update(_packed(part.offset) + _packed(part.lengths) + _packed(part.which))
@@ -142,28 +136,23 @@ def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> No
         message.sources.append(source_of_part)
 
 
-def _alternating(part: HeadedRanges, sources: SourceTable) -> bytes:
-    """The encoded ``Plan.parts`` of ``part``: an inline one and one of a file, n times.
-
-    Written here, since a message object for each of several hundred would cost ten times as much.
-    """
-    row = np.empty(len(part.heads), dtype=_ONE_RANGE)
-    row["offset_tag"], row["length_tag"] = _OFFSET + b"\x08", _LENGTH + b"\x08"
-    row["offset"], row["length"] = part.offset, part.lengths
-    data = row.tobytes()
-    size = _ONE_RANGE.itemsize
-    before = [
-        _delimited(_FILE, _SOURCE + _varint(sources.position(file)), size) for file in part.sources
-    ]
-    fixed = [_PARTS + _varint(len(head) + size) + head for head in before]
-    encoded: list[bytes] = []
-    for at, (which, head) in enumerate(zip(part.which.tolist(), part.heads, strict=True)):
-        encoded += (
-            _delimited(_PARTS, _delimited(_INLINE, head)),
-            fixed[which],
-            data[at * size : at * size + size],
+def _headed(part: HeadedRanges, sources: SourceTable) -> bytes:
+    """The encoded ``FileRanges`` of ``part``: ranges of its heads and of files in turns."""
+    count = len(part.heads)
+    head_length = np.fromiter(map(len, part.heads), dtype=np.int64, count=count)
+    columns = np.empty((3, count, 2), dtype=np.int64)
+    offset, length, position = columns
+    offset[:, 0], offset[:, 1] = np.cumsum(head_length) - head_length, part.offset
+    length[:, 0], length[:, 1] = head_length, part.lengths
+    files = np.array([sources.position(file) for file in part.sources], dtype=np.int64)
+    position[:, 0], position[:, 1] = _OF_INLINE, files[part.which]
+    heads = b"".join(part.heads)
+    return b"".join(
+        (
+            *(_OFFSET, _packed(offset), _LENGTH, _packed(length), _SOURCES, _packed(position)),
+            *(_INLINE, _varint(len(heads)), heads),
         )
-    return b"".join(encoded)
+    )
 
 
 def _packed(column: NDArray[np.int64]) -> bytes:
@@ -176,14 +165,7 @@ def _packed(column: NDArray[np.int64]) -> bytes:
     return _varint(len(data)) + data
 
 
-def _delimited(tag: bytes, payload: bytes, more: int = 0) -> bytes:
-    """A length-delimited field, or the begin of one of which ``more`` bytes follow."""
-    return tag + _varint(len(payload) + more) + payload
-
-
 def _varint(value: int) -> bytes:
-    if value <= 0x7F:
-        return _VARINT_BYTES[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

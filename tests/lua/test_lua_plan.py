@@ -78,8 +78,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(paths, contents)
 
 
-# In place of a source: ranges of all sources in turns.
+# In place of a source: ranges of all sources, and of bytes of the part's own, in turns.
 MIXED = 3
+OWN = 3
+OWN_BYTES = bytes(range(255, -1, -1)) * 40
+OF_INLINE = 2**64 - 1
 
 
 @st.composite
@@ -87,7 +90,7 @@ def bodies(draw: st.DrawFn) -> list[tuple[int, Any]]:
     """(-1, inline bytes), (source, [(offset, length)]) and (MIXED, [(source, offset, length)]) in
     any order."""
     parts: list[tuple[int, Any]] = []
-    sizes = (300_000, 7, 153_600)
+    sizes = (300_000, 7, 153_600, len(OWN_BYTES))
     for _ in range(draw(st.integers(0, 5))):
         source = draw(st.integers(-1, MIXED))
         if source < 0:
@@ -95,7 +98,7 @@ def bodies(draw: st.DrawFn) -> list[tuple[int, Any]]:
             parts.append((-1, bytes([65 + len(parts)]) * size))
             continue
         if source == MIXED:
-            which = draw(st.lists(st.integers(0, 2), max_size=60))
+            which = draw(st.lists(st.integers(0, OWN), max_size=60))
             offsets = [draw(st.integers(0, sizes[one] - 1)) for one in which]
             ends = [
                 draw(st.integers(at, sizes[one])) for one, at in zip(which, offsets, strict=True)
@@ -130,8 +133,14 @@ def build(files: Files, body: list[tuple[int, Any]]) -> tuple[pb.Plan, bytes]:
         if source == MIXED:
             ranges.SetInParent()
             for which, offset, length in value:
-                ranges.MergeFrom(pb.FileRanges(sources=[which], offset=[offset], length=[length]))
-                whole += files.contents[which][offset : offset + length]
+                own = which == OWN
+                ranges.sources.append(OF_INLINE if own else which)
+                ranges.offset.append(offset)
+                ranges.length.append(length)
+                if own:
+                    ranges.inline = OWN_BYTES
+                content = OWN_BYTES if own else files.contents[which]
+                whole += content[offset : offset + length]
             continue
         ranges.source = source
         for offset, length in value:
@@ -166,6 +175,15 @@ def test_thousands_of_parts_are_one_body(files: Files) -> None:
     plan = PLAN.decode(message.SerializeToString())
     assert READ_ALL(plan, 0, len(whole), len(whole)) == whole
     assert plan[b"cost"] < 40 * 9000 * 2.1 + 9000 * 100
+
+
+def test_heads_between_samples_are_one_string(files: Files) -> None:
+    turns = [turn for at in range(500) for turn in ((OWN, 20 * at, 20), (at % 3, 0, 7))]
+    message, whole = build(files, [(MIXED, turns)])
+    plan = PLAN.decode(message.SerializeToString())
+    assert READ_ALL(plan, 0, len(whole), len(whole)) == whole
+    assert len(plain(plan[b"inlines"])) == 1
+    assert len(OWN_BYTES) < plan[b"cost"] < len(OWN_BYTES) + 40 * 2000 + 4096
 
 
 def test_every_field_is_read(files: Files) -> None:
@@ -231,11 +249,19 @@ def test_plans_that_contradict_themselves_are_refused(files: Files) -> None:
     for sources, reason in (
         ([0, 0], b"differ"),
         ([3], b"not listed"),
-        ([2**64 - 1], b"not listed"),
+        ([OF_INLINE - 1], b"not listed"),
+        ([OF_INLINE], b"bytes of its part"),
     ):
         mixed = changed()
         mixed.parts[1].file.sources.extend(sources)
         assert reason in refused(mixed)
+    for offset, length in ((5, 6), (10, 1), (OF_INLINE, 1), (0, 11), (3, 0)):
+        own = changed(length=3 + length)
+        file = own.parts[1].file
+        file.inline = b"ten bytes."
+        file.sources.append(OF_INLINE)
+        file.offset[0], file.length[0] = offset, length
+        assert b"bytes of its part" in refused(own)
     nothing = changed()
     nothing.parts.add()
     assert b"neither" in refused(nothing)

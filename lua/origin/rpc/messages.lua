@@ -61,6 +61,7 @@ return wire.compile({
         { 2, "offset", "fixed64", repeated = true },
         { 3, "length", "fixed64", repeated = true },
         { 4, "sources", "fixed64", repeated = true },
+        { 5, "inline", "bytes" },
     },
 
     Source = {

@@ -21,6 +21,9 @@ from sidecar.media.text.ttml_times import Clock, clock_of
 
 _XML = "http://www.w3.org/XML/1998/namespace"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+# Paragraphs get what their ancestors say, so that a small file could become a large one.
+_MAX_KEPT = 64 << 20  # characters of paragraphs and cues
+_MAX_WRITTEN = 256 << 20  # characters before what the root says is taken out of them
 _OPEN = 10_000  # milliseconds that text without an end is shown when nothing follows it
 _TIMES = ("begin", "end", "dur")
 # What text says of itself, not what its ancestors may say for it.
@@ -106,6 +109,8 @@ class _Reader:
         self._cues: list[Cue] = []
         self._paragraphs: list[Paragraph] = []
         self._malformed: list[int] = []
+        self._kept_left = _MAX_KEPT
+        self._written_left = _MAX_WRITTEN
 
     def read(self) -> TimedText:
         if self._body is not None:
@@ -192,8 +197,7 @@ class _Reader:
             return
         region = self._sheet.region(place.region)
         settings = settings_of(region, {**inherited(region), **place.styles})
-        self._paragraphs.append(self._kept(element, place, end))
-        self._cues += paragraph_cues(
+        cues = paragraph_cues(
             element,
             begin=place.begin,
             end=end,
@@ -203,8 +207,15 @@ class _Reader:
             sheet=self._sheet,
             interval=self.interval,
         )
-        if len(self._cues) > MAX_CUES:
-            raise UnsupportedMedia(f"there are more than {MAX_CUES} cues")
+        # Last, because it changes the element.
+        kept = self._kept(element, place, end)
+        self._cues += cues
+        self._paragraphs.append(kept)
+        self._kept_left -= len(kept.rest) + sum(len(cue.payload) for cue in cues)
+        if len(self._cues) > MAX_CUES or self._kept_left < 0:
+            raise UnsupportedMedia(
+                f"there are more than {MAX_CUES} cues or {_MAX_KEPT} characters of text"
+            )
 
     def _kept(self, element: etree._Element, place: _Place, end: int) -> Paragraph:
         for name in _TIMES:
@@ -218,6 +229,9 @@ class _Reader:
     def _text(self, element: etree._Element) -> str:
         """``element`` as text, without the namespaces that the root declares already."""
         text = etree.tostring(element, encoding="unicode", with_tail=False)
+        self._written_left -= len(text)
+        if self._written_left < 0:
+            raise UnsupportedMedia("the attributes of the TTML file are too large")
         # A start tag ends at its first ">": in attribute values it is written as an entity.
         tag, closing, rest = text.partition(">")
         for prefix, uri in self._root.nsmap.items():

@@ -16,8 +16,11 @@ _XML_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
 _BLANKS = re.compile(r"[ \t\r\n]+")
 _LINE_ENDS = re.compile(r"\r\n?")
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# Spans with times of their own in one paragraph; every one makes a cue of all that is shown then.
-_MAX_STEPS = 512
+# Spans with times of their own in one paragraph: each makes a cue of all that is shown then. Beyond
+# so many cues, pieces or characters, all of them together, the paragraph is shown as a whole.
+_MAX_CUES = 512
+_MAX_PIECES = 100_000
+_MAX_CHARACTERS = 1 << 20
 
 Interval = Callable[[etree._Element, int | None, int], tuple[int, int | None] | None]
 
@@ -47,7 +50,13 @@ def paragraph_cues(
     between which the same of its spans are shown. Cues without text are left out."""
     pieces = list(_pieces(paragraph, begin, end, styles, preserve, sheet, interval))
     steps = sorted({time for piece in pieces for time in (piece.begin, piece.end)})
-    if len(steps) > _MAX_STEPS:
+    count = len(steps)
+    characters = sum(len(piece.text) for piece in pieces)
+    if count > 2 and (
+        count > _MAX_CUES
+        or count * len(pieces) > _MAX_PIECES
+        or count * characters > _MAX_CHARACTERS
+    ):
         steps = [begin, end]
         pieces = [_Piece(piece.text, piece.tags, begin, end) for piece in pieces]
     cues: list[Cue] = []
@@ -104,14 +113,14 @@ def _spaced(text: str, preserve: bool) -> str:
 
 def _payload(pieces: list[_Piece]) -> str:
     """``pieces`` as cue text: neighbours of one style together, lines trimmed, none blank."""
-    runs: list[tuple[tuple[str, ...], str]] = []
+    runs: list[tuple[tuple[str, ...], list[str]]] = []
     for piece in pieces:
         tags = runs[-1][0] if piece.text == "\n" and runs else piece.tags
         if runs and runs[-1][0] == tags:
-            runs[-1] = (tags, runs[-1][1] + piece.text)
+            runs[-1][1].append(piece.text)
         else:
-            runs.append((tags, piece.text))
-    marked = "".join(_marked(tags, text) for tags, text in runs)
+            runs.append((tags, [piece.text]))
+    marked = "".join(_marked(tags, "".join(texts)) for tags, texts in runs)
     lines = (line.strip(" \t") for line in marked.split("\n"))
     return "\n".join(line for line in lines if line)
 

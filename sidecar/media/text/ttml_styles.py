@@ -42,6 +42,7 @@ class StyleSheet:
         self._styles: dict[str, etree._Element] = {}
         self._regions: dict[str, etree._Element] = {}
         self._resolved: dict[str, Styles] = {}
+        self._placed: dict[str | None, Styles] = {}
         for element in head.iter(etree.Element) if head is not None else ():
             identity = attribute(element, "id")
             if identity and local(element) == "style":
@@ -79,8 +80,10 @@ class StyleSheet:
 
     def region(self, identity: str | None) -> Styles:
         """The styles of the region ``identity``; none when there is no such region."""
-        region = self._regions.get(identity or "")
-        return {} if region is None else self.specified(region)
+        if identity not in self._placed:
+            region = self._regions.get(identity or "")
+            self._placed[identity] = {} if region is None else self.specified(region)
+        return self._placed[identity]
 
 
 def inherited(styles: Styles) -> dict[str, str]:

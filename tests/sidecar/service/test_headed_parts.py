@@ -1,11 +1,11 @@
-"""Plans with a header before every sample: their encoding, against protobuf's own."""
+"""Plans with a header before every sample: their encoding, as protobuf reads it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from sidecar.mux.plan import CacheClass, FileRanges, HeadedRanges, Inline, Part, Plan
+from sidecar.mux.plan import CacheClass, HeadedRanges, Part, Plan
 from sidecar.rpc import origin_pb2
 from sidecar.service.convert import SourceTable, write_plan
 from sidecar.storage.source import SourceIdentity
@@ -34,29 +34,42 @@ def headed(heads: tuple[bytes, ...]) -> HeadedRanges:
     )
 
 
-@pytest.mark.parametrize("size", [1, 20, 126, 127, 128, 20_000])
-def test_the_encoding_is_that_of_one_part_after_the_other(size: int) -> None:
-    part = headed(tuple(bytes([at]) * size for at in range(1, 6)))
-    single: list[Part] = []
+def pieces(plan: origin_pb2.Plan) -> list[tuple[str, int, int] | bytes]:
+    """(file, offset, length) of ranges, and bytes, in the order of the body."""
+    found: list[tuple[str, int, int] | bytes] = []
+    for part in plan.parts:
+        columns = (part.file.sources, part.file.offset, part.file.length)
+        for source, offset, length in zip(*columns, strict=True):
+            if source == 2**64 - 1:
+                found.append(part.file.inline[offset : offset + length])
+                assert len(found[-1]) == length
+            else:
+                found.append((plan.sources[source].path, offset, length))
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 20, 127, 128, 20_000])
+def test_heads_and_ranges_take_turns(size: int) -> None:
+    part = headed(tuple(bytes([at]) * (size + at) for at in range(1, 6)))
+    expected: list[tuple[str, int, int] | bytes] = []
     for at, head in enumerate(part.heads):
-        one = slice(at, at + 1)
-        single += [
-            Inline(head),
-            FileRanges(FILES[part.which[at]], part.offset[one], part.lengths[one]),
-        ]
-    found, expected = encoded(part), encoded(*single)
-    assert list(found.parts) == list(expected.parts)
-    assert found.length == expected.length == part.length
+        file = FILES[part.which[at]].path
+        expected += [head, (file, int(part.offset[at]), int(part.lengths[at]))]
+    found = encoded(part)
+    assert pieces(found) == expected
+    assert (
+        found.length
+        == part.length
+        == sum(len(piece) if isinstance(piece, bytes) else piece[2] for piece in expected)
+    )
     assert [source.path for source in found.sources] == [file.path for file in FILES]
 
 
 def test_files_far_down_the_list() -> None:
     others = tuple(SourceIdentity(f"/media/{at}", 1, 1, 1) for at in range(200))
     found = encoded(headed((b"a", b"b")), known=others)
-    assert [part.file.source for part in found.parts if part.WhichOneof("kind") == "file"] == [
-        200,
-        201,
-    ]
+    (part,) = found.parts
+    assert list(part.file.sources) == [2**64 - 1, 200, 2**64 - 1, 201]
 
 
 def test_the_entity_tag_covers_heads_and_ranges() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.errors import InvalidMedia, UnsupportedMedia
+from sidecar.media.text import ttml
 from sidecar.media.text.cues import Cue
 from sidecar.media.text.ttml import read_ttml
 
@@ -186,6 +187,31 @@ def test_what_is_refused(data: bytes, sentence: str) -> None:
 def test_wall_clocks_are_not_supported() -> None:
     with pytest.raises(UnsupportedMedia, match="wall"):
         read_ttml(document("", root='ttp:timeBase="clock"'))
+
+
+def test_small_files_do_not_become_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    paragraphs = 200 * '<p end="1s">x</p>'
+    wide = document(f'<body tts:color="{10_000 * "x"}"><div>{paragraphs}</div></body>')
+    assert len(read_ttml(wide).cues) == 200
+    monkeypatch.setattr(ttml, "_MAX_KEPT", 1_000_000)
+    with pytest.raises(UnsupportedMedia, match="characters of text"):
+        read_ttml(wide)
+    monkeypatch.setattr(ttml, "_MAX_WRITTEN", 900_000)
+    with pytest.raises(UnsupportedMedia, match="attributes"):
+        read_ttml(wide)
+
+
+def test_a_paragraph_of_many_lines_takes_no_time() -> None:
+    lines = 200_000 * "a<br/>"
+    ((_, _, payload),) = cues(f'<body><div><p end="9s">{lines}</p></div></body>')
+    assert payload.count("\n") == 199_999
+
+
+def test_long_text_in_timed_spans_is_shown_as_a_whole() -> None:
+    spans = "".join(f'<span begin="{at}s">{100_000 * "a"}</span>' for at in range(5))
+    assert [one[:2] for one in cues(f'<body><div><p end="9s">{spans}</p></div></body>')] == [
+        (0, 9000)
+    ]
 
 
 def test_a_paragraph_of_thousands_of_timed_spans_takes_no_time() -> None:
