@@ -14,11 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.mux.pes import BLOCK, Buffer, PesStream, clock_reference, packed
-from sidecar.mux.psi import PACKET, StreamInfo, pat_packet, pmt_packet
+from sidecar.mux.pes import BLOCK, Buffer, Packed, PesStream, clock_reference, packed
+from sidecar.mux.psi import PACKET, StreamInfo, tables
 
 VIDEO_PID = 0x100
 AUDIO_PID = 0x101
+
+_BLOCK = np.dtype((np.void, BLOCK))
+_PACKET = np.dtype([("head", ">u4"), ("body", _BLOCK)])
 
 # The clock comes with every picture; where pictures are further apart, at least as often as this.
 _CLOCK_INTERVAL = 8_100
@@ -39,53 +42,67 @@ def transport_stream(
     ``end``: 90 kHz, when the segment after it begins to be decoded.
     """
     clock_pid = program[0][0]
+    psi = tables(tuple(program), clock_pid, index & 15)
     if not streams:
-        return memoryview(pat_packet(index) + pmt_packet(program, clock_pid, index))
-    layouts = [packed(stream) for stream in streams]
+        return memoryview(psi)
+    layout = packed(streams)
     clock = _clock_between(clock_pid, streams, end)
 
-    order = np.concatenate([stream.order for stream in streams] + [clock])
-    rank = np.repeat(
-        [*range(1, len(streams) + 1), 0], [*(len(stream.order) for stream in streams), len(clock)]
-    )
-    count = np.concatenate([layout.blocks for layout in layouts] + [np.ones_like(clock)])
+    order = np.concatenate([*(stream.order for stream in streams), clock])
+    # At the same time, the clock goes first and streams in their order.
+    rank = np.arange(1, len(order) + 1)
+    rank[layout.first[-1] :] = 0
+    count = np.concatenate([layout.blocks, np.ones_like(clock)])
     sequence = np.lexsort((rank, order))
     # Where each PES packet begins, in packets; PAT and PMT come first.
     row = np.empty(len(sequence), dtype=np.int64)
     row[sequence] = 2 + np.cumsum(count[sequence]) - count[sequence]
 
-    bodies = [body for layout in layouts for body in layout.bodies()]
-    bodies += [(_clock_block(time),) for time in clock]
+    bodies = [*layout.body, *((_clock_block(time),) for time in clock)]
     pieces: list[Buffer] = []
     for at in sequence.tolist():
         pieces += bodies[at]
-    body = b"".join(pieces)
+    body = np.frombuffer(b"".join(pieces), dtype=_BLOCK)
 
-    total = 2 + int(count.sum())
-    words = np.empty((total, PACKET // 4), dtype=np.uint32)
-    words[2:, 1:] = np.frombuffer(body, dtype=np.uint32).reshape(-1, BLOCK // 4)
-    packets = words.view(np.uint8)
-    packets[0] = np.frombuffer(pat_packet(index), dtype=np.uint8)
-    packets[1] = np.frombuffer(pmt_packet(program, clock_pid, index), dtype=np.uint8)
+    packets = np.empty(2 + len(body), dtype=_PACKET)
+    packets["body"][2:] = body
+    head = _packet_headers(streams, layout, row, len(packets), clock_pid)
+    packets["head"] = head
+    raw = packets.view(np.uint8)
+    raw[: 2 * PACKET] = np.frombuffer(psi, dtype=np.uint8)
+    return raw.data
 
-    firsts = list(itertools.accumulate((len(stream.order) for stream in streams), initial=0))
+
+def _packet_headers(
+    streams: Sequence[PesStream],
+    layout: Packed,
+    row: NDArray[np.int64],
+    total: int,
+    clock_pid: int,
+) -> NDArray[np.uint32]:
+    """uint32[total]: the first four bytes of each packet. ``row``: first packet of each PES packet,
+    then packets with the clock alone."""
     head = np.zeros(total, dtype=np.uint32)
-    for number, layout in enumerate(layouts):
-        rows = row[firsts[number] : firsts[number + 1]]
-        every = _runs(rows, layout.blocks)
-        head[every] = (
-            0x47000010 | layout.stream.pid << 8 | (np.arange(len(every), dtype=np.uint32) & 15)
-        )
-        head[rows] |= 0x400000
-        head[rows[layout.adaptation > 0]] |= 0x20
-        if layout.tail:
-            head[every[-layout.tail :]] |= 0x20
-    if len(clock):
-        alone = row[firsts[-1] :]
+    first, last = layout.first, layout.first[-1]
+    pid = np.repeat(
+        np.array([0x47000010 | stream.pid << 8 for stream in streams], dtype=np.uint32),
+        [int(np.add.reduce(layout.blocks[a:b])) for a, b in itertools.pairwise(first)],
+    )
+    every = _runs(row[:last], layout.blocks)
+    # Each stream has a multiple of 16 packets, so one count serves them all.
+    head[every] = pid | np.arange(len(every), dtype=np.uint32) & 15
+    starts = row[:last]
+    head[starts] |= 0x400000
+    head[starts[layout.adapted]] |= 0x20
+    for end, count in zip(first[1:], layout.tail, strict=True):
+        if count:
+            stop = int(row[end - 1] + layout.blocks[end - 1])
+            head[stop - count : stop] |= 0x20
+    alone = row[last:]
+    if len(alone):
         before = np.cumsum(head >> 8 & 0x1FFF == clock_pid)[alone]
         head[alone] = 0x47000020 | clock_pid << 8 | (before - 1 & 15).astype(np.uint32)
-    words[2:, 0] = head[2:].astype(">u4").view(np.uint32)
-    return words.data.cast("B")
+    return head
 
 
 def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:

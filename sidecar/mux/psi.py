@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 PACKET = 188
 PMT_PID = 0x1000
@@ -36,14 +37,19 @@ def language(code: str) -> bytes:
     return b"\x0a\x04" + code.encode("ascii") + b"\0"
 
 
-def pat_packet(continuity: int) -> bytes:
-    """One packet with the program association section."""
+@lru_cache(maxsize=1024)
+def tables(streams: tuple[tuple[int, StreamInfo], ...], pcr_pid: int, continuity: int) -> bytes:
+    """Two packets: the program association section, and the program map section of ``streams``
+    (PID, row). ``continuity``: of both, 0 to 15."""
+    return _pat_packet(continuity) + _pmt_packet(streams, pcr_pid, continuity)
+
+
+def _pat_packet(continuity: int) -> bytes:
     body = struct.pack(">HBBBHH", _TRANSPORT_STREAM_ID, _CURRENT, 0, 0, _PROGRAM, 0xE000 | PMT_PID)
     return _packet(0, continuity, _section(0x00, body))
 
 
-def pmt_packet(streams: Sequence[tuple[int, StreamInfo]], pcr_pid: int, continuity: int) -> bytes:
-    """One packet with the program map section of ``streams`` (PID, row)."""
+def _pmt_packet(streams: Sequence[tuple[int, StreamInfo]], pcr_pid: int, continuity: int) -> bytes:
     body = struct.pack(">HBBBHH", _PROGRAM, _CURRENT, 0, 0, 0xE000 | pcr_pid, 0xF000)
     for pid, info in streams:
         body += struct.pack(">BHH", info.stream_type, 0xE000 | pid, 0xF000 | len(info.descriptors))

@@ -79,7 +79,7 @@ def _reads(
     if not wanted:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     least, most = int(offset.min()), int(stop.max())
-    if most - least <= wanted + _MAX_GAP:
+    if most - least <= wanted + max(_MAX_GAP, wanted // 8):
         return np.array([least]), np.array([most])
     held = size > 0  # samples without bytes may lie anywhere
     offset, stop = offset[held], stop[held]
