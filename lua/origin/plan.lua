@@ -1,24 +1,17 @@
 -- Plans: from the sidecar's bytes to what answering needs. No ngx.
---
--- A plan's body is a list of pieces; piece i ends at pieces[i].stop and lies
--- in source pieces[i].source or (source < 0) in inline string number -source,
--- at offset.
 
 local bit = require "bit"
 local ffi = require "ffi"
 local date = require "origin.http.date"
 local messages = require "origin.rpc.messages"
+local pieces = require "origin.pieces"
 local results = require "origin.results"
 local wire = require "origin.rpc.wire"
 
 
 local band = bit.band
 local cast = ffi.cast
-local ffi_copy = ffi.copy
-local ffi_new = ffi.new
 local format_date = date.format
-local max = math.max
-local min = math.min
 local read_varint = wire.read_varint
 local skip_field = wire.skip_field
 local str_find = string.find
@@ -27,18 +20,7 @@ local str_sub = string.sub
 local tonumber = tonumber
 
 
-ffi.cdef [[
-struct origin_piece {
-    double start;
-    double stop;
-    double offset;
-    int32_t source;
-};
-]]
-
 local bytes_t = ffi.typeof("const uint8_t *")
-local numbers_t = ffi.typeof("const uint64_t *")
-local pieces_t = ffi.typeof("struct origin_piece[?]")
 local int64_t = ffi.typeof("int64_t")
 local uint64_t = ffi.typeof("uint64_t")
 
@@ -46,13 +28,6 @@ local SECOND = int64_t(1000000000)
 
 -- What a decoded plan costs beside its bytes: tables, strings, list nodes.
 local OVERHEAD = 2048
-local BYTES_PER_PIECE = ffi.sizeof("struct origin_piece")
-
--- No plan lists as many; a larger index would not fit a piece.
-local MAX_SOURCE = 1048576
-
--- In place of a source's index: the range is one of the part's own bytes.
-local INLINE = 0xffffffffffffffffULL
 
 
 local _M = {
@@ -123,211 +98,6 @@ local function add_header(headers, text, from, to)
 end
 
 
--- Finds where the packed numbers of a FileRanges lie. Returns source, count,
--- offsets, lengths and sources (pointers into text, the last one nil where all
--- ranges are of source); or nil for an encoding that is not the usual one:
--- each field once, numbers packed.
-local function find_ranges(p, i, stop)
-    local source, count, offsets, lengths, sources = 0, 0, nil, nil, nil
-
-    while i < stop do
-        local key, value
-        key, i = read_varint(p, i, stop)
-        if not key then
-            return nil
-        end
-
-        value, i = read_varint(p, i, stop)
-        if not value then
-            return nil
-        end
-
-        if key == 8 then
-            source = value
-
-        elseif key == 18 and not offsets and value <= stop - i then
-            offsets = cast(numbers_t, p + i)
-            count = value / 8
-            i = i + value
-
-        elseif key == 26 and not lengths and value == count * 8
-               and value <= stop - i
-        then
-            lengths = cast(numbers_t, p + i)
-            i = i + value
-
-        elseif key == 34 and not sources and value == count * 8
-               and value <= stop - i
-        then
-            sources = value > 0 and cast(numbers_t, p + i) or nil
-            i = i + value
-
-        else
-            return nil
-        end
-    end
-
-    if not lengths or count % 1 ~= 0 then
-        return nil
-    end
-
-    return source, count, offsets, lengths, sources
-end
-
-
--- Reads a FileRanges however it is encoded.
-local function read_ranges(text, from, to)
-    local source, count, offsets, lengths, sources =
-        find_ranges(cast(bytes_t, text), from, to)
-    if source then
-        return source, count, offsets, lengths, sources
-    end
-
-    local file, err = wire.decode(messages.FileRanges, text, from, to)
-    if not file then
-        return nil, err
-    end
-
-    count = file.offset and file.offset.n or 0
-    if count ~= (file.length and file.length.n or 0) then
-        return nil, "a part's offsets and lengths differ in number"
-    end
-
-    sources = file.sources
-    if sources and sources.n > 0 and sources.n ~= count then
-        return nil, "a part's offsets and sources differ in number"
-    end
-
-    return file.source or 0, count, file.offset and file.offset.values,
-           file.length and file.length.values,
-           sources and sources.n > 0 and sources.values or nil
-end
-
-
--- Makes room for count more pieces; for many parts in all, twice as much as
--- there was, so that each piece is copied about once.
-local function grow(plan, count)
-    local wanted = plan.count + count
-    if wanted <= plan.room then
-        return plan.pieces
-    end
-
-    if plan.count > 1 then
-        wanted = max(wanted, 2 * plan.count)
-    end
-
-    local pieces = ffi_new(pieces_t, wanted)
-    if plan.count > 0 then
-        ffi_copy(pieces, plan.pieces, plan.count * BYTES_PER_PIECE)
-    end
-
-    plan.pieces = pieces
-    plan.room = wanted
-    return pieces
-end
-
-
-local function add_inline(plan, inline)
-    if inline == "" then
-        return
-    end
-
-    local inlines = plan.inlines
-    inlines[#inlines + 1] = inline
-
-    local piece = grow(plan, 1)[plan.count]
-    piece.start = plan.length
-    piece.stop = plan.length + #inline
-    piece.source = -#inlines
-    plan.count = plan.count + 1
-    plan.length = plan.length + #inline
-    plan.cost = plan.cost + #inline
-end
-
-
--- Appends ranges of a file. Sources may come behind the parts that refer to
--- them: they are compared by check_ranges.
-local function add_ranges(plan, text, from, to)
-    local source, count, offsets, lengths, each = read_ranges(text, from, to)
-    if not source then
-        return nil, count
-    end
-
-    if count == 0 then
-        return true
-    end
-
-    local pieces, first = grow(plan, count), plan.count
-    local index, position = source + 1, plan.length
-
-    -- one string for all heads of samples: hundreds would be a burden to the
-    -- collector for as long as the plan is kept
-    local own = 0
-    if file.inline then
-        local inlines = plan.inlines
-        own = #inlines + 1
-        inlines[own] = file.inline
-        plan.cost = plan.cost + #file.inline
-    end
-
-    for i = 0, count - 1 do
-        if each then
-            index = each[i] == INLINE and -own
-                    or min(tonumber(each[i]), MAX_SOURCE) + 1
-        end
-
-        local piece = pieces[first + i]
-        piece.start = position
-        position = position + tonumber(lengths[i])
-        piece.stop = position
-        piece.offset = tonumber(offsets[i])
-        piece.source = index
-    end
-
-    plan.count = first + count
-    plan.length = position
-    plan.in_memory = false
-    return true
-end
-
-
-local function check_ranges(plan)
-    local pieces, sources, inlines = plan.pieces, plan.sources, plan.inlines
-    local size, last = 0, 0
-
-    for i = 0, plan.count - 1 do
-        local piece = pieces[i]
-        local index = piece.source
-        if index <= 0 then
-            local inline = inlines[-index]
-            if not inline or piece.stop == piece.start
-               or piece.offset + piece.stop - piece.start > #inline
-            then
-                return nil, "a range lies outside the bytes of its part"
-            end
-
-        else
-            if index ~= last then
-                local source = sources[index]
-                if not source then
-                    return nil, "a part names a source that is not listed"
-                end
-
-                size, last = source.size, index
-            end
-
-            if piece.stop == piece.start
-               or piece.offset + piece.stop - piece.start > size
-            then
-                return nil, "a range lies outside " .. sources[index].path
-            end
-        end
-    end
-
-    return true
-end
-
-
 local number_fields, delimited_fields = {}, {}
 
 -- Each takes the plan and the number.
@@ -385,14 +155,14 @@ delimited_fields[5] = function(plan, text, from, to)
     end
 
     if part.file then
-        return add_ranges(plan, text, part.file[1], part.file[2])
+        return pieces.add_ranges(plan, text, part.file[1], part.file[2])
     end
 
     if not part.inline then
         return nil, "a part is neither inline nor of a file"
     end
 
-    add_inline(plan, part.inline)
+    pieces.add_inline(plan, part.inline)
     return true
 end
 
@@ -490,7 +260,7 @@ function _M.decode(text, from, to)
         return nil, "no such result or status"
     end
 
-    ok, err = check_ranges(plan)
+    ok, err = pieces.check(plan)
     if not ok then
         return nil, err
     end
@@ -499,7 +269,7 @@ function _M.decode(text, from, to)
         return nil, "the parts do not add up to the length"
     end
 
-    plan.cost = plan.cost + plan.room * BYTES_PER_PIECE
+    plan.cost = plan.cost + pieces.cost(plan)
 
     -- A refusal that names neither a source nor a time to live would be kept
     -- for ever.
@@ -511,29 +281,27 @@ end
 
 -- Makes the plan of an answer that needs no sidecar: one sentence.
 function _M.refuse(result_name, status, sentence, headers)
-    local body = sentence .. "\n"
-    local pieces = ffi_new(pieces_t, 1)
-
-    pieces[0].stop = #body
-    pieces[0].source = -1
-    return {
+    local plan = {
         context = results.contexts[results.numbers[result_name]],
         status = status,
         content_type = "text/plain; charset=utf-8",
         headers = headers or {},
         sources = {},
+        inlines = {},
+        count = 0,
+        room = 0,
+        length = 0,
+        in_memory = true,
         cache_class = _M.CACHE_NONE,
         ttl = 0,
         uses = 0,
-        pieces = pieces,
-        count = 1,
-        inlines = { body },
-        in_memory = true,
-        length = #body,
-        content_length = str_format("%d", #body),
         cost = OVERHEAD,
         may_keep = false,
     }
+
+    pieces.add_inline(plan, sentence .. "\n")
+    plan.content_length = str_format("%d", plan.length)
+    return plan
 end
 
 

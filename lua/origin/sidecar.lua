@@ -4,6 +4,7 @@
 -- path, virtual_path, args, directives, method, request_id, read_ahead.
 
 local client = require "origin.rpc.client"
+local encode = require "origin.rpc.encode"
 local messages = require "origin.rpc.messages"
 local plan_module = require "origin.plan"
 local store = require "origin.store"
@@ -71,7 +72,7 @@ end
 -- Asks for a plan and read_ahead further ones. Returns the plan, its encoding
 -- (nil for one of our own), and an error for the log.
 function _M.ask(question, read_ahead)
-    local request = wire.encode(messages.PlanRequest, {
+    local request = encode(messages.PlanRequest, {
         document_root = question.root,
         path = question.path,
         virtual_path = question.virtual_path,

@@ -1,4 +1,4 @@
-"""lua/origin/rpc/wire.lua and google.protobuf read each other's messages."""
+"""lua/origin/rpc/wire.lua, encode.lua and google.protobuf read each other's messages."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.lua import Lua, plain
 
 LUA = Lua()
 WIRE = LUA.require("rpc.wire")
+ENCODE = LUA.require("rpc.encode")
 MESSAGES = LUA.require("rpc.messages")
 NAMES = [message.name for message in pb.DESCRIPTOR.message_types_by_name.values()]
 
@@ -235,7 +236,7 @@ def test_lua_reads_what_protobuf_writes(name: str, data: st.DataObject) -> None:
 @settings(max_examples=25, deadline=None)
 def test_protobuf_reads_what_lua_writes(name: str, data: st.DataObject) -> None:
     message = data.draw(messages(getattr(pb, name).DESCRIPTOR))
-    encoded = WIRE.encode(MESSAGES[name.encode()], to_lua(message))
+    encoded = ENCODE(MESSAGES[name.encode()], to_lua(message))
     assert getattr(pb, name).FromString(encoded) == message
 
 
