@@ -16,6 +16,7 @@ local band = bit.band
 local cast = ffi.cast
 local ffi_copy = ffi.copy
 local ffi_new = ffi.new
+local ffi_str = ffi.string
 local format_date = date.format
 local max = math.max
 local min = math.min
@@ -129,6 +130,7 @@ end
 -- each field once, numbers packed.
 local function find_ranges(p, i, stop)
     local source, count, offsets, lengths, sources = 0, 0, nil, nil, nil
+    local own
 
     while i < stop do
         local key, value
@@ -162,6 +164,10 @@ local function find_ranges(p, i, stop)
             sources = value > 0 and cast(numbers_t, p + i) or nil
             i = i + value
 
+        elseif key == 42 and not own and value <= stop - i then
+            own = ffi_str(p + i, value)
+            i = i + value
+
         else
             return nil
         end
@@ -171,16 +177,16 @@ local function find_ranges(p, i, stop)
         return nil
     end
 
-    return source, count, offsets, lengths, sources
+    return source, count, offsets, lengths, sources, own
 end
 
 
 -- Reads a FileRanges however it is encoded.
 local function read_ranges(text, from, to)
-    local source, count, offsets, lengths, sources =
+    local source, count, offsets, lengths, sources, own =
         find_ranges(cast(bytes_t, text), from, to)
     if source then
-        return source, count, offsets, lengths, sources
+        return source, count, offsets, lengths, sources, own
     end
 
     local file, err = wire.decode(messages.FileRanges, text, from, to)
@@ -200,7 +206,7 @@ local function read_ranges(text, from, to)
 
     return file.source or 0, count, file.offset and file.offset.values,
            file.length and file.length.values,
-           sources and sources.n > 0 and sources.values or nil
+           sources and sources.n > 0 and sources.values or nil, file.inline
 end
 
 
@@ -248,7 +254,8 @@ end
 -- Appends ranges of a file. Sources may come behind the parts that refer to
 -- them: they are compared by check_ranges.
 local function add_ranges(plan, text, from, to)
-    local source, count, offsets, lengths, each = read_ranges(text, from, to)
+    local source, count, offsets, lengths, each, bytes =
+        read_ranges(text, from, to)
     if not source then
         return nil, count
     end
@@ -263,11 +270,11 @@ local function add_ranges(plan, text, from, to)
     -- one string for all heads of samples: hundreds would be a burden to the
     -- collector for as long as the plan is kept
     local own = 0
-    if file.inline then
+    if bytes then
         local inlines = plan.inlines
         own = #inlines + 1
-        inlines[own] = file.inline
-        plan.cost = plan.cost + #file.inline
+        inlines[own] = bytes
+        plan.cost = plan.cost + #bytes
     end
 
     for i = 0, count - 1 do
