@@ -125,8 +125,9 @@ end
 
 
 -- Finds where the packed numbers of a FileRanges lie. Returns source, count,
--- offsets, lengths and sources (pointers into text, the last one nil where all
--- ranges are of source); or nil for an encoding that is not the usual one:
+-- offsets, lengths, sources (pointers into text, the last one nil where all
+-- ranges are of source) and the bytes that ranges may be of too, if any; or nil
+-- for an encoding that is not the usual one:
 -- each field once, numbers packed.
 local function find_ranges(p, i, stop)
     local source, count, offsets, lengths, sources = 0, 0, nil, nil, nil
