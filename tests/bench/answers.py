@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import re
+import struct
 import subprocess
 import time
 from collections.abc import Sequence
@@ -109,6 +111,31 @@ def _segments(client: Client, playlist: str) -> tuple[str, tuple[str, ...]]:
         raise Wrong(f"{playlist}: {len(inits)} EXT-X-MAP")
     names = [line for line in lines if line and not line.startswith("#")]
     return urljoin(playlist, inits[0]), tuple(urljoin(playlist, name) for name in names)
+
+
+def fragments(client: Client, presentation: str) -> tuple[str, ...]:
+    """URL paths of the HDS fragments of a presentation: of the last, the highest, stream."""
+    manifest = client.get(f"{presentation}/.f4m").decode()
+    urls = re.findall(r'<media [^>]*url="([^"]+)"', manifest)
+    tables = re.findall(r"<bootstrapInfo[^>]*>([^<]+)<", manifest)
+    if not urls or not tables:
+        raise Wrong(f"{presentation}/.f4m: no stream")
+    table = base64.b64decode(tables[-1])
+    # After the header, version and flags, the number of qualities and that of entries: segment 1.
+    at = table.index(b"asrt") + 4 + 4 + 1 + 4
+    segment, count = struct.unpack_from(">II", table, at)
+    return tuple(f"{presentation}/{urls[-1]}Seg{segment}-Frag{n}" for n in range(1, count + 1))
+
+
+def check_flv(client: Client, fragment: str) -> None:
+    """A fragment decodes without a complaint, pictures and sound; raises ``Wrong``."""
+    body = client.get(fragment)
+    command = ["ffmpeg", "-nostdin", "-v", "warning", "-f", "flv", "-i", "-", "-map", "0:v"]
+    command += ["-map", "0:a", "-f", "null", "-"]
+    head = b"FLV\x01\x05\0\0\0\x09\0\0\0\0"
+    done = subprocess.run(command, input=head + body[8:], capture_output=True, check=False)
+    if done.returncode or done.stderr or body[4:8] != b"mdat":
+        raise Wrong(f"{fragment}: {done.stderr.decode(errors='replace')[:300]}")
 
 
 def save(client: Client, paths: Sequence[str], folder: Path) -> list[Path]:

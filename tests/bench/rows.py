@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import planning
-from answers import Client, Site, check_packets, check_same, discover, save
+from answers import (
+    Client,
+    Site,
+    check_flv,
+    check_packets,
+    check_same,
+    discover,
+    fragments,
+    save,
+)
 from assets import CLIP_SECONDS, COLD_COPIES, LADDER, SPARSE_COPIES, Assets
 from instance import Instance, resident
 from load import Load, compare, hammer, walk
@@ -96,19 +105,53 @@ def cold(bench: Bench) -> Iterator[Line]:
 
     The playlist is fetched first, as a player does, so the media index is in the sidecar.
     """
-    for kind, bar, parts in (("video", 0.70, 4), ("audio", 0.25, 2)):
-        yield from _cold(bench, kind, bar, parts)
-
-
-def _cold(bench: Bench, kind: str, bar: float, parts: int) -> Iterator[Line]:
-    """``parts``: a walk along the asset is cut into so many runs, static's turn after each."""
     client = bench.client()
-    one = discover(client, "/one.ism")
-    files = save(client, one.segments(kind), bench.instance.static / kind)
-    _check_media(bench, client, one, kind)
+    for kind, bar, parts in (("video", 0.70, 4), ("audio", 0.25, 2)):
+
+        def segments(name: str, kind: str = kind) -> Sequence[str]:
+            return discover(client, name).segments(kind)
+
+        _check_media(bench, client, discover(client, "/one.ism"), kind)
+        yield from _cold(bench, f"CMAF {kind} segment", kind, segments, bar, parts)
+    client.close()
+
+
+def hds(bench: Bench) -> Iterator[Line]:
+    """HDS fragments, muxed, hot and cold: a header for each sample, the samples from the file."""
+    client = bench.client()
+    paths = fragments(client, "/one.ism")
+    check_flv(client, paths[len(paths) // 2])
+    (file,) = save(client, paths[len(paths) // 2 :][:1], bench.instance.static / "hds-hot")
+    for connections in CONNECTIONS:
+        result = compare(
+            _hammer(bench, bench.instance.url + paths[len(paths) // 2], connections),
+            _hammer(bench, f"{bench.instance.static_url}/hds-hot/{file.name}", connections),
+            repeats=bench.repeats,
+        )
+        yield compared(
+            f"HDS fragment, hot, {_bytes(file.stat().st_size)}", connections, result, 0.85
+        )
+    yield from _cold(
+        bench, "HDS fragment", "hds", lambda name: fragments(client, name), bar=0.35, parts=4
+    )
+    client.close()
+
+
+def _cold(
+    bench: Bench,
+    what: str,
+    kind: str,
+    segments: Callable[[str], Sequence[str]],
+    bar: float,
+    parts: int,
+) -> Iterator[Line]:
+    """``segments``: the paths of a presentation's segments. ``parts``: a walk along the asset is
+    cut into so many runs, static's turn after each. ``kind``: the folder of the static files."""
+    client = bench.client()
+    files = save(client, segments("/one.ism"), bench.instance.static / kind)
     size = sum(file.stat().st_size for file in files) // len(files)
     names = [f"/cold{index}.ism" for index in range(COLD_COPIES)]
-    sites = (discover(client, name) for name in names)
+    sites = (segments(name) for name in names)
     cuts = [len(files) * part // parts for part in range(parts + 1)]
 
     def lists(label: str, paths: Sequence[str]) -> list[Path]:
@@ -118,7 +161,7 @@ def _cold(bench: Bench, kind: str, bar: float, parts: int) -> Iterator[Line]:
         ]
 
     static_lists = itertools.cycle(lists(kind, [f"/{kind}/{file.name}" for file in files]))
-    fresh_lists = (part for site in sites for part in lists(f"{kind}-cold", site.segments(kind)))
+    fresh_lists = (part for site in sites for part in lists(f"{kind}-cold", site))
     for connections in CONNECTIONS:
         result = compare(
             lambda connections=connections: walk(
@@ -135,11 +178,10 @@ def _cold(bench: Bench, kind: str, bar: float, parts: int) -> Iterator[Line]:
             ),
             repeats=bench.repeats,
         )
-        what = f"CMAF {kind} segment, cold sequential, {_bytes(size)}"
-        yield compared(what, connections, result, bar)
+        yield compared(f"{what}, cold sequential, {_bytes(size)}", connections, result, bar)
     # What was planned under load, and what is planned now, are the bytes of the first time.
     for name in (names[0], names[-1]):
-        answered = discover(client, name).segments(kind)
+        answered = segments(name)
         sample = random.Random(2).sample(range(len(files)), 40)
         check_same(client, [answered[at] for at in sample], [files[at] for at in sample])
     client.close()
@@ -308,6 +350,7 @@ ROWS: dict[str, Row] = {
     "noise": noise,
     "hot": hot,
     "cold": cold,
+    "hds": hds,
     "anew": made_anew,
     "flat": worker_memory,
     "planning": planning_cost,
