@@ -70,7 +70,7 @@ def is_supported(rendition: Rendition) -> bool:
 
 
 def milliseconds(ticks: NDArray[np.int64], timescale: int) -> NDArray[np.int64]:
-    """``ticks`` in milliseconds, to the nearest, halves upwards; exact wherever they fit 64 bits."""
+    """``ticks`` in milliseconds, to the nearest, halves upwards; exact where they fit 64 bits."""
     whole, rest = np.divmod(ticks, timescale)
     times: NDArray[np.int64] = whole * TIMESCALE + (2 * TIMESCALE * rest + timescale) // (
         2 * timescale
