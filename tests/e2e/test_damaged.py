@@ -97,7 +97,7 @@ def test_a_file_cut_in_a_later_fragment_is_served_up_to_there(client: Client, st
     data = generated("frag_plain.mp4").read_bytes()
     (stack.media / "recording.mp4").write_bytes(data[: data.rindex(b"moof") + 40])
     whole = decode(str(generated("frag_plain.mp4")), "0:v:0", "0:a:0")
-    served = decode(f"{stack.base}/recording.mp4/.m3u8", "0:v:0", "0:a:0")
+    served = decode(f"{stack.base}/recording.mp4/.m3u8?hls_fmp4", "0:v:0", "0:a:0")
     for every, found in zip(whole, served, strict=True):
         start, end = dropped(every, found)
         assert start == 0

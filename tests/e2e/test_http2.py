@@ -115,7 +115,7 @@ def curl(url: str, *options: str) -> tuple[str, str, bytes]:
 @pytest.fixture(scope="module")
 def segment(stack: Stack) -> str:
     client = stack.client()
-    url = f"{stack.base}/ladder.ism/.m3u8"
+    url = f"{stack.base}/ladder.ism/.m3u8?hls_fmp4"
     playlist_url = read_master(client.get(url).text, url).variants[-1]["URI"]
     playlist = read_media(client.get(playlist_url).text, playlist_url)
     client.close()

@@ -39,7 +39,7 @@ def everything(client: Client, stack: Stack, path: str) -> dict[str, tuple[str, 
     for representation in read(get(url), url).representations:
         for listed in (representation.init, *(s.url for s in representation.segments)):
             get(listed)
-    url = f"{stack.base}{path}/.m3u8"
+    url = f"{stack.base}{path}/.m3u8?hls_fmp4"
     for playlist_url in read_master(get(url).decode(), url).playlists:
         playlist = read_media(get(playlist_url).decode(), playlist_url)
         for listed in (playlist.map, *(s.url for s in playlist.segments)):

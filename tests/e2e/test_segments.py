@@ -18,7 +18,11 @@ from tests.support.mpd import Representation, read
 from tests.support.stack import Stack
 
 OPEN = {"/bframes_open.mp4", "/frag_cmaf.mp4", "/hevc.mp4"}
-QUERIES = ("", "?hls_minimum_fragment_length=48/25", "?hls_minimum_fragment_length=1")
+QUERIES = (
+    "?hls_fmp4",
+    "?hls_fmp4&hls_minimum_fragment_length=48/25",
+    "?hls_fmp4&hls_minimum_fragment_length=1",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,7 @@ def test_a_minimum_length_changes_what_the_segments_are(client: Client, stack: S
 def test_segments_of_all_renditions_start_together(
     client: Client, stack: Stack, asset: Asset
 ) -> None:
-    url = f"{stack.base}{asset.path}/.m3u8"
+    url = f"{stack.base}{asset.path}/.m3u8?hls_fmp4"
     boundaries: dict[str, list[Fraction]] = {}
     reference, frame = "", Fraction(0)
     for playlist_url in read_master(client.get(url).text, url).playlists:
@@ -132,7 +136,7 @@ def test_segments_of_all_renditions_start_together(
 
 @pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
 def test_iframe_playlists(client: Client, stack: Stack, asset: Asset) -> None:
-    url = f"{stack.base}{asset.path}/.m3u8"
+    url = f"{stack.base}{asset.path}/.m3u8?hls_fmp4"
     master = read_master(client.get(url).text, url)
     assert master.iframes
     for entry in master.iframes:
@@ -153,7 +157,7 @@ def test_iframe_playlists(client: Client, stack: Stack, asset: Asset) -> None:
 
 @pytest.mark.parametrize("path", ["/ladder.ism", "/two_audio.ism", "/variable_rate.mp4"])
 def test_bandwidths_are_those_of_the_segments(client: Client, stack: Stack, path: str) -> None:
-    url = f"{stack.base}{path}/.m3u8"
+    url = f"{stack.base}{path}/.m3u8?hls_fmp4"
     master = read_master(client.get(url).text, url)
     rates: dict[str, tuple[Fraction, Fraction]] = {}
     for playlist_url in master.playlists:
@@ -180,7 +184,7 @@ def test_bandwidths_are_those_of_the_segments(client: Client, stack: Stack, path
 
 
 def test_key_frames_are_those_of_the_source(client: Client, stack: Stack) -> None:
-    url = f"{stack.base}/bframes_closed.mp4/.m3u8"
+    url = f"{stack.base}/bframes_closed.mp4/.m3u8?hls_fmp4"
     (entry,) = read_master(client.get(url).text, url).iframes
     (found,) = decode(entry["URI"], "0:v:0")
     every = decode(str(generated("bframes_closed.mp4")), "0:v:0")[0]

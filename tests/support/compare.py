@@ -11,8 +11,15 @@ from tests.support.frames import Frame, decode, dropped, probe
 MOVIE_TICK = Fraction(1, 1000)
 
 
-def assert_same(asset: Asset, source: SourceStream, served: list[Frame], what: str) -> None:
-    """``served`` is what ``source`` presents, and nothing of it is missing or late.
+def assert_same(
+    asset: Asset,
+    source: SourceStream,
+    served: list[Frame],
+    what: str,
+    offset: Fraction = Fraction(0),
+) -> None:
+    """``served`` is what ``source`` presents, ``offset`` seconds later, and nothing of it is
+    missing or late otherwise.
 
     Samples that the source's edit list leaves out may be served before its first frame: an audio
     decoder needs them (priming), and video can only start at a sync sample. So the hashes are
@@ -28,7 +35,11 @@ def assert_same(asset: Asset, source: SourceStream, served: list[Frame], what: s
     assert len(every) - end > last, f"{what}: {end} frames at the end are missing"
     misread = asset.misread[0 if source.kind == "video" else 1]
     for index, time in shown.items():
-        late = served[index - start].time - (time - misread + asset.lead)
+        late = served[index - start].time - (time - misread + asset.lead + offset)
+        if index == 0 and source.kind == "audio" and offset and 0 < late < Fraction(1, 10):
+            # Packed audio has one timestamp: a first frame that is apart from the others (priming
+            # whose edit list is lost) goes with them.
+            continue
         assert abs(late) <= MOVIE_TICK, f"{what}: frame {index} is {float(late):+.6f} s off"
 
 
@@ -42,11 +53,13 @@ def source_of_stream(asset: Asset, stream: dict[str, Any]) -> SourceStream:
     )
 
 
-def assert_all_streams(asset: Asset, url: str, *, together: bool) -> set[SourceStream]:
+def assert_all_streams(
+    asset: Asset, url: str, *, together: bool, offset: Fraction = Fraction(0)
+) -> set[SourceStream]:
     """Decodes every stream that ffmpeg finds at ``url``; returns the sources they came from.
 
-    ``together``: in one run; ffmpeg's DASH demuxer stops with the first Representation to end, so
-    DASH needs one run for each.
+    ``offset``: seconds by which all times are later, by intent. ``together``: in one run; ffmpeg's
+    DASH demuxer stops with the first Representation to end, so DASH needs one run for each.
     """
     listed = [s for s in probe(url) if s["codec_type"] in {"audio", "video"}]
     assert listed, url
@@ -56,7 +69,8 @@ def assert_all_streams(asset: Asset, url: str, *, together: bool) -> set[SourceS
     for stream, frames in zip(listed, decoded, strict=True):
         source = source_of_stream(asset, stream)
         sources.add(source)
-        assert_same(asset, source, frames, f"{url} {stream['codec_name']} {stream['index']}")
+        what = f"{url} {stream['codec_name']} {stream['index']}"
+        assert_same(asset, source, frames, what, offset)
     return sources
 
 
