@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sidecar.codecs.adts import HEADER_BYTES, adts_headers, adts_template
 from sidecar.codecs.facts import AudioFacts
@@ -27,10 +28,11 @@ def timestamp_tag(time: int) -> bytes:
 def packed_audio(track: Track, first: int, last: int) -> tuple[Part, ...]:
     """Samples ``first`` .. ``last``-1 (at least one) as a file of packed audio.
 
-    The frames stay in their file; those of AAC get an ADTS header each. Raises ``InvalidMedia``
-    for an AAC frame that is too long for one, ``UnsupportedMedia`` where ADTS does not do.
+    The frames stay in their file; those of AAC get an ADTS header each. There is one timestamp
+    only: where there are gaps between frames, it is right for most of them. Raises
+    ``InvalidMedia`` for an AAC frame that is too long, ``UnsupportedMedia`` where ADTS does not do.
     """
-    ticks = int(track.samples.decode_time[first]) - track.edit_media_time
+    ticks = _origin(track.samples.decode_time[first:last]) - track.edit_media_time
     tag = Inline(timestamp_tag(timestamp(ticks, track.timescale)))
     if not needs_adts(track):
         offset, length = byte_ranges(track.samples, first, last)
@@ -54,6 +56,21 @@ def packed_audio(track: Track, first: int, last: int) -> tuple[Part, ...]:
         tuple(headers[at : at + HEADER_BYTES] for at in range(0, len(headers), HEADER_BYTES)),
     )
     return tag, frames
+
+
+def _origin(time: NDArray[np.int64]) -> int:
+    """When the first of the frames at ``time`` (int64[n], ticks) is heard, by the longest run of
+    them without a gap: a player lets each frame follow the one before."""
+    steps = np.diff(time)
+    if not len(steps):
+        return int(time[0])
+    usual = int(np.median(steps))
+    gaps = np.flatnonzero(np.abs(steps - usual) > 1)
+    if not len(gaps):
+        return int(time[0])
+    bounds = np.concatenate(([0], gaps + 1, [len(time)]))
+    longest = int(bounds[np.argmax(np.diff(bounds))])
+    return int(time[longest]) - longest * usual
 
 
 def _syncsafe(value: int) -> bytes:
