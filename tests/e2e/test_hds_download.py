@@ -12,11 +12,11 @@ import pytest
 from tests.support.assets import ASSETS, Asset, SourceStream, packets, source_of, streams
 from tests.support.compare import assert_same
 from tests.support.f4m import read_manifest
+from tests.support.f4m_download import download
 from tests.support.flv import AUDIO, FILE_HEADER, VIDEO, Tag, read_fragment, read_tags, samples
 from tests.support.frames import decode, probe
 from tests.support.http import Client
 from tests.support.stack import Stack
-from tests.support.yt_dlp import download
 
 MILLISECOND = Fraction(1, 1000)
 HALF_FRAME = Fraction(512, 48000)
@@ -71,7 +71,7 @@ def test_downloaded_samples_are_those_of_the_source(
     stack: Stack, tmp_path: Path, asset: Asset
 ) -> None:
     path = tmp_path / "out.flv"
-    download(f"{stack.base}{asset.path}/.f4m", path, by="f4m")
+    download(f"{stack.base}{asset.path}/.f4m", path)
     tags = media_tags(path.read_bytes())
     times = [tag.timestamp for tag in tags]
     assert times == sorted(times)
@@ -104,7 +104,7 @@ def test_every_stream_of_a_ladder(stack: Stack, client: Client, tmp_path: Path) 
     asset = next(asset for asset in ASSETS if asset.path == "/ladder.ism")
     for media in manifest.media:
         path = tmp_path / f"{media.bitrate}.flv"
-        download(f"{stack.base}/ladder.ism/.f4m", path, by="f4m", choice=str(media.bitrate))
+        download(f"{stack.base}/ladder.ism/.f4m", path, str(media.bitrate))
         assert media.size is not None
         source = source_of(asset, "video", height=media.size[1], channels=None)
         assert_same(asset, source, decode(str(path), "0:v:0")[0], f"video of {media.bitrate}")
@@ -131,7 +131,7 @@ def test_each_fragment_decodes_alone(client: Client, tmp_path: Path, asset: Asse
 def test_hevc_leaves_its_audio(client: Client, stack: Stack, tmp_path: Path) -> None:
     manifest = read_manifest(client.get("/hevc.mp4/.f4m").body)
     assert manifest.mime_type == "audio/mp4"
-    download(f"{stack.base}/hevc.mp4/.f4m", tmp_path / "out.flv", by="f4m")
+    download(f"{stack.base}/hevc.mp4/.f4m", tmp_path / "out.flv")
     (sound,) = probe(str(tmp_path / "out.flv"))
     assert sound["codec_name"] == "aac"
 
@@ -141,7 +141,7 @@ def test_a_clip(client: Client, stack: Stack, tmp_path: Path) -> None:
     assert media.bootstrap.first == 2
     assert media.bootstrap.starts == [4000, 8000, 10_000]
     path = tmp_path / "out.flv"
-    download(f"{stack.base}/bframes_closed.mp4/.f4m?vbegin=5&vend=9", path, by="f4m")
+    download(f"{stack.base}/bframes_closed.mp4/.f4m?vbegin=5&vend=9", path)
     pictures = [tag for tag in media_tags(path.read_bytes()) if tag.type == VIDEO]
     assert pictures[0].presented == 4000
     assert len(pictures) == 150

@@ -13,11 +13,11 @@ from lxml import etree
 
 from tests.support.f4f import package
 from tests.support.f4m import NS, read_manifest
+from tests.support.f4m_download import download
 from tests.support.flv import read_fragment
 from tests.support.http import Client
 from tests.support.media import ROOT, place
 from tests.support.stack import Stack, free_port, origin
-from tests.support.yt_dlp import download
 
 OBJECT = "hds = origin.location [[ usp_handle_f4f on; ]]"
 
@@ -110,8 +110,8 @@ def test_fragments_are_the_bytes_of_the_file(packaged: Packaged, there: Client) 
 
 def test_a_player_gets_the_same_from_the_package(packaged: Packaged, tmp_path: Path) -> None:
     base = packaged.stack.base
-    download(f"{base}/hds/video.f4m", tmp_path / "packaged.flv", by="f4m")
-    download(f"{base}/bframes_closed.mp4/.f4m", tmp_path / "made.flv", by="f4m")
+    download(f"{base}/hds/video.f4m", tmp_path / "packaged.flv")
+    download(f"{base}/bframes_closed.mp4/.f4m", tmp_path / "made.flv")
     found = (tmp_path / "packaged.flv").read_bytes()
     assert found == (tmp_path / "made.flv").read_bytes()
     assert len(found) > 300_000
