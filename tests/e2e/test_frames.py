@@ -12,7 +12,6 @@ from tests.support.hls import read_master
 from tests.support.http import Client
 from tests.support.stack import Stack
 
-
 # Timestamps of transport streams begin 10 s after presentation time 0.
 KINDS = {"?hls_fmp4": Fraction(0), "?hls_fmp4=false": Fraction(10)}
 

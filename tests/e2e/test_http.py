@@ -327,7 +327,7 @@ def test_hostile_urls(client: Client, stack: Stack, traps: None, target: str) ->
 
 
 @pytest.mark.parametrize(
-    "noise", ["session=1", "hls_minimum_fragment_length=" + "9" * 5000, "&&&="]
+    "noise", ["session=1", "hls_minimum_fragment_length=" + "9" * 7000, "&&&="]
 )
 def test_what_is_no_option_is_ignored(client: Client, noise: str) -> None:
     for path in (f"{ASSET}/.m3u8", f"{ASSET}/.mpd"):
