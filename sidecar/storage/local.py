@@ -75,8 +75,8 @@ def open_local(path: str) -> LocalSource:
     The identity is taken from the opened file, so that it describes what is read even when the
     path is replaced in the meantime; ``identity.path`` has its symlinks resolved.
 
-    Raises ``NotFound`` when nothing is there, ``StorageError`` when it cannot be opened or is not a
-    regular file.
+    Raises ``NotFound`` when nothing or a folder is there, ``StorageError`` when it cannot be opened
+    or is not a regular file.
     """
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
@@ -88,6 +88,8 @@ def open_local(path: str) -> LocalSource:
         raise StorageError(f"cannot open: {reason}", path=path) from error
     try:
         status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise NotFound("the media file does not exist")
         if not stat.S_ISREG(status.st_mode):
             raise StorageError("not a regular file", path=path)
         identity = SourceIdentity(

@@ -78,10 +78,16 @@ def test_absent_files(tmp_path: Path, file: Path) -> None:
 
 def test_only_regular_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
+    for path in (tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(StorageError) as info:
             open_local(str(path))
         assert str(tmp_path) not in info.value.sentence
+
+
+def test_a_folder_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as info:
+        open_local(str(tmp_path))
+    assert str(tmp_path) not in info.value.sentence
 
 
 def test_a_path_that_no_system_has() -> None:
@@ -93,6 +99,6 @@ def test_descriptors_are_given_back(file: Path, tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         open_local(str(file)).close()
-        with pytest.raises(StorageError):
+        with pytest.raises(NotFound):
             open_local(str(tmp_path))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
