@@ -75,6 +75,8 @@ def create(arguments: tuple[str, ...]) -> None:
       --hls.client_manifest_version=4       --mpd.segment_template=number_timeline
       --hls.no_audio_only                   --mpd.min_buffer_time=4
       --hls.playout=false                   --mpd.playout=false
+      --hls.fmp4                            --iss.client_manifest_version=22
+    docs/options.md has all of them.
 
     \b
     Track options apply to the file before them:

@@ -60,7 +60,8 @@ class Instance:
         if not media.is_dir():
             raise click.ClickException(f"the media folder {media} does not exist")
         self.make_folders(nginx)
-        self._link("lua", conf.parent / "lua")
+        lua = conf.parent / "lua"
+        self._link("lua", lua if lua.is_dir() else PROJECT / "lua")
         self._link("media", media)
         self.conf.write_text(render(conf.read_text(), port=port, workers=workers))
 

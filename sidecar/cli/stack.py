@@ -149,8 +149,9 @@ def _announce(settings: launch.Settings) -> None:
     paths = probe.playable(settings.media, launch.LISTED)
     click.echo(f"OpenOrigin serves {settings.media} on port {settings.port}")
     for path in paths:
-        click.echo(f"  HLS   http://localhost:{settings.port}{path}/.m3u8")
-        click.echo(f"  DASH  http://localhost:{settings.port}{path}/.mpd")
+        click.echo(f"  HLS     http://localhost:{settings.port}{path}/.m3u8")
+        click.echo(f"  DASH    http://localhost:{settings.port}{path}/.mpd")
+        click.echo(f"  Smooth  http://localhost:{settings.port}{path}/Manifest")
     if len(paths) == launch.LISTED:
         click.echo("  ...")
     click.echo(f"Logs are in {settings.instance.log('')}")

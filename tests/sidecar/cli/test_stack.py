@@ -96,6 +96,7 @@ def test_start_serves_and_stop_leaves_nothing(instances: Instances) -> None:
     port = instances.ports["one"]
     assert f"http://localhost:{port}/clip.mp4/.m3u8" in started.stdout
     assert f"http://localhost:{port}/clip.mp4/.mpd" in started.stdout
+    assert f"http://localhost:{port}/clip.mp4/Manifest" in started.stdout
     assert instances.status("one") == 200
     running = instances.processes("one")
     assert {name for name, process in running.items() if process.is_alive} == {"nginx", "sidecar"}
@@ -163,7 +164,6 @@ def test_an_empty_folder_can_be_served(instances: Instances) -> None:
 
 
 def broken_conf(folder: Path) -> Path:
-    (folder / "lua").symlink_to(PROJECT / "lua")
     text = (PROJECT / "openresty.conf").read_text()
     conf = folder / "openresty.conf"
     conf.write_text(text.replace("usp_handle_ism on", "usp_handle_isn on"))
