@@ -1,4 +1,4 @@
-"""hls.js, dash.js and shaka-player in headless Chromium: play, seek, switch, end; and show the right picture."""
+"""hls.js, dash.js and shaka-player in Chromium: play, seek, switch, end; show the right picture."""
 
 from __future__ import annotations
 
@@ -27,14 +27,21 @@ PRESENTATIONS = {
 # whoever packaged it: this one is played in one go.
 WITHOUT_SEEKS = {"/bframes_open.mp4"}
 # Short segments, so that several fit into the clip.
-PLAYERS = {"hls": "/.m3u8?hls_fmp4&hls_minimum_fragment_length=48/25", "dash": "/.mpd"}
-# hls.js on transport streams: sound within the variants, and in another language beside them.
 TRANSPORT = "/.m3u8?hls_minimum_fragment_length=48/25"
+FMP4 = f"{TRANSPORT}&hls_fmp4"
+PLAYERS = {"hls": FMP4, "dash": "/.mpd"}
+# These play a few only. In transport streams one sound is within the variants, and that in another
+# language beside them.
+OTHERS = {
+    "hls ts": TRANSPORT,
+    "shaka dash": "/.mpd",
+    "shaka fmp4": FMP4,
+    "shaka ts": TRANSPORT,
+}
 CASES = [
     *((player, path) for player in PLAYERS for path in PRESENTATIONS),
-    ("ts", "/bframes_closed.mp4"),
-    ("ts", "/two_audio.ism"),
-    ("ts", "/ladder.ism"),
+    ("hls ts", "/bframes_closed.mp4"),
+    *((player, path) for player in OTHERS for path in ("/two_audio.ism", "/ladder.ism")),
 ]
 
 
@@ -46,8 +53,8 @@ def reports(stack: Stack) -> dict[tuple[str, str], dict[str, Any]]:
         pytest.skip(reason)
     jobs = [
         Job(
-            player="hls" if player == "ts" else player,
-            url=stack.base + path + (TRANSPORT if player == "ts" else PLAYERS[player]),
+            player=player.partition(" ")[0],
+            url=stack.base + path + (PLAYERS | OTHERS)[player],
             seeks=path not in WITHOUT_SEEKS,
         )
         for player, path in CASES
@@ -72,7 +79,7 @@ def test_plays_seeks_and_ends_without_an_error(
     report: dict[str, Any], player: str, path: str
 ) -> None:
     errors = report["errors"]
-    if (player, path) == ("ts", "/two_audio.ism"):
+    if (player, path) == ("hls ts", "/two_audio.ism"):
         # Leaving the sound that is within the variants, hls.js appends a segment again and notes
         # that this brought nothing new.
         errors = [one for one in errors if "bufferAppendNoProgress fatal=false" not in one]
@@ -95,31 +102,32 @@ def test_the_picture_is_that_of_the_media_time(
     assert len(frames) > 60
     # hls.js lets the first segment begin at 0; this video's first frame belongs at 0.08.
     moved = 0.08 if (player, path) == ("hls", "/frag_plain.mp4") else 0.0
-    # Of transport streams it takes the first decoding time for 0: two frames before the picture's.
-    moved = -0.08 if player == "ts" else moved
+    # hls.js and shaka-player take the first decoding time of transport streams for 0: two frames
+    # before the picture's.
+    moved = -0.08 if player.endswith("ts") else moved
 
     def late(time: float, number: int) -> float:
         """In frames: how much later the picture comes than its number says."""
-        return (time + moved(player, path)) * FRAME_RATE - (number - PRESENTATIONS[path])
+        return (time + moved) * FRAME_RATE - (number - PRESENTATIONS[path])
 
     for time, number in report["stills"]:
         assert 0 <= late(time, number) < 1, f"paused at {time}: picture {number}"
     moving = [round(late(time, number)) for time, number in frames]
-    # The canvas may get a later picture already, but seldom does.
-    assert set(moving) <= {0, -1, -2}, sorted(set(moving))
+    # The canvas may get a later picture already, 0.1 s at the double speed, but seldom does.
+    assert set(moving) <= set(range(-5, 1)), sorted(set(moving))
     assert moving.count(0) >= 0.8 * len(moving)
     shown = {number for _, number in frames}
     assert len(shown) > 60, "the picture moves"
 
 
-@pytest.mark.parametrize("player", [*PLAYERS, "ts"])
+@pytest.mark.parametrize("player", [*PLAYERS, *OTHERS])
 @pytest.mark.parametrize("path", ["/two_audio.ism"])
 def test_switches_the_audio_language(report: dict[str, Any], player: str, path: str) -> None:
     assert sorted(report["languages"]) == ["de", "en"]
     assert report["switches"]["audio"] >= 1
 
 
-@pytest.mark.parametrize("player", [*PLAYERS, "ts"])
+@pytest.mark.parametrize("player", [*PLAYERS, *OTHERS])
 @pytest.mark.parametrize("path", ["/ladder.ism"])
 def test_switches_between_renditions(report: dict[str, Any], player: str, path: str) -> None:
     assert sorted(report["levels"]) == [90, 136, 180]

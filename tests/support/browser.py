@@ -25,13 +25,18 @@ PAGE = {
     "/text.js": (PLAYERS / "text.js", "text/javascript"),
     "/hls.js": (MODULES / "hls.js" / "dist" / "hls.js", "text/javascript"),
     "/dash.js": (DASHJS / "dash.all.debug.js", "text/javascript"),
+    "/shaka.js": (
+        MODULES / "shaka-player" / "dist" / "shaka-player.compiled.debug.js",
+        "text/javascript",
+    ),
     "/dash.mss.js": (DASHJS / "dash.mss.debug.js", "text/javascript"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One presentation for one player: ``hls``, ``dash``, or ``smooth`` (by dash.js too).
+    """One presentation for one player: ``hls``, ``dash``, ``smooth`` (by dash.js too),
+    or ``shaka``, which tells DASH from HLS by itself.
 
     ``seeks``: forwards and back. ``early``: switch renditions before that. Once dash.js has the end
     of a Smooth presentation, it fetches no other quality of it.

@@ -80,6 +80,43 @@ function attachDash(video, url, report) {
 }
 
 
+function attachShaka(video, url, report) {
+    const player = new shaka.Player();
+    const switches = { levels: 0, audio: 0 };
+    player.addEventListener("error", ({ detail }) => {
+        const { category, code, data, severity } = detail;
+        report.errors.push(`shaka ${category} ${code} severity=${severity} ${data?.join(" ")}`);
+    });
+    player.addEventListener("adaptation", () => switches.levels++);
+    player.configure({
+        // At first the lowest; ABR chooses nothing thereafter.
+        abr: { enabled: false, defaultBandwidthEstimate: 1, useNetworkInformation: false },
+    });
+    // The sound has been switched once media of the wanted language is here.
+    let wanted = null;
+    player.getNetworkingEngine().registerResponseFilter((type, _, { stream } = {}) => {
+        if (stream?.type === "audio" && stream.language === wanted) {
+            switches.audio++;
+        }
+    });
+    player.attach(video).then(() => player.load(url)).catch((error) => {
+        report.errors.push(`shaka cannot load: ${error}`);
+    });
+    const videos = () => player.getVideoTracks().sort((a, b) => a.height - b.height);
+    return {
+        switches,
+        languages: () => player.getAudioTracks().map((track) => track.language),
+        levels: () => videos().map((track) => track.height),
+        setLevel: (index) => player.selectVideoTrack(videos()[index], true),
+        setAudio: (index) => {
+            const track = player.getAudioTracks()[index];
+            wanted = track.active ? null : track.language;
+            player.selectAudioTrack(track);
+        },
+    };
+}
+
+
 // The browser's own player, on a file.
 function attachFile(video, url) {
     video.crossOrigin = "anonymous";
@@ -103,7 +140,7 @@ async function until(condition, what, report, timeout = 15000) {
 }
 
 
-const ATTACH = { hls: attachHls, file: attachFile };
+const ATTACH = { hls: attachHls, file: attachFile, shaka: attachShaka };
 
 
 // Plays from the start, seeks forwards and back, switches renditions, and plays to the end.
