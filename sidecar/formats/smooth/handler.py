@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 
-from sidecar.errors import NotFound
+from sidecar.errors import NotFound, UnsupportedMedia
 from sidecar.formats.fragments import CONTENT_TYPES
 from sidecar.formats.smooth.chunks import Chunks
 from sidecar.formats.smooth.manifest import CONTENT_TYPE, DEFAULT_VERSION, client_manifest
@@ -31,7 +31,10 @@ _NOTHING = Fraction(1, 20)
 
 def answer_manifest(request: Request) -> Answer:
     """``X.ism/Manifest``"""
-    listed = _listed(_streams(request).all, request)
+    streams = _streams(request).all
+    if not streams:
+        raise UnsupportedMedia("the presentation has no track that Smooth Streaming can carry")
+    listed = _listed(streams, request)
     if not listed:
         raise NotFound("no track that is selected can be streamed")
     manifest = client_manifest(

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound, NotFound
+from sidecar.errors import (
+    FragmentMissing,
+    FragmentNotAvailable,
+    FragmentNotFound,
+    NotFound,
+    UnsupportedMedia,
+)
 from sidecar.formats.registry import find
 from sidecar.media.presentation import Presentation
 from sidecar.media.track import Samples, StoredFragments, Track
@@ -520,3 +526,9 @@ def test_a_stored_time_before_0_is_said_to_be_0() -> None:
 def test_the_manifest_is_xml_without_namespaces() -> None:
     root = etree.fromstring(text(ask(ladder(), "Manifest").plan).encode())
     assert root.nsmap == {}
+
+
+def test_nothing_that_smooth_carries_is_unsupported() -> None:
+    opus = rendition(audio_track(seconds=6, facts=audio_facts(codec="opus", fourcc="OPUS")))
+    with pytest.raises(UnsupportedMedia, match="no track that Smooth"):
+        manifest(presentation(opus))
