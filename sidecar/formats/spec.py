@@ -44,7 +44,7 @@ class Answer:
     """A plan, and plans for virtual paths that a sequential client asks for next.
 
     ``following``: virtual paths that it asks for next, in order, where answers cost so much that
-    they are made behind its back, and only when it has been seen to go on.
+    they are made ahead only for clients that have been seen to go on.
     """
 
     plan: Plan

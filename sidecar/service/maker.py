@@ -19,6 +19,8 @@ Question = tuple[str, str, tuple[tuple[str, tuple[str, ...]], ...]]
 # Makes the answer to a virtual path, in a thread.
 Make = Callable[[str], Answer]
 
+# An answer that is made costs as much as so many that are only planned.
+_PLANS_FOR_ONE = 4
 # Plans are small, their bodies are in the spool.
 _KEPT = 512
 _EXPECTED = 64
@@ -47,37 +49,38 @@ class Maker:
     def __init__(self, spool: Spool, executor: Executor) -> None:
         self.spool = spool
         self._executor = executor
-        self._ahead: set[asyncio.Task[None]] = set()
 
     async def answer(self, made: Made, question: Question, make: Make, read_ahead: int) -> Answer:
-        """The answer to ``question``, with plans of what follows it, up to ``read_ahead``, as far
-        as they have been made already.
+        """The answer to ``question``, with plans of what follows it.
 
-        A client that asks what was expected next is going through the presentation: what follows
-        is made while it is busy with what it has. Raises what ``make`` raises.
+        A client that asks what was expected next is going through the presentation: then a part of
+        ``read_ahead`` is made before the answer is given, which saves calls. nginx asks for more
+        when no client waits. Raises what ``make`` raises.
         """
         goes_on = question in made.expected
-        answer = self._ready(made, question)
-        if answer is None:
-            # A caller that goes away must not take the answer from the others.
-            answer = await asyncio.shield(self._task(made, question, make))
-        following = [(path, *question[1:]) for path in answer.following]
+        answer = await self._get(made, question, make)
+        following: list[Question] = [(path, *question[1:]) for path in answer.following]
         for one in following:
             made.expected[one] = None
             made.expected.move_to_end(one)
         while len(made.expected) > _EXPECTED:
             made.expected.popitem(last=False)
-        if goes_on and following:
-            task = asyncio.create_task(self._make_ahead(made, following, make))
-            self._ahead.add(task)
-            task.add_done_callback(self._ahead.discard)
+        wanted = min(read_ahead // _PLANS_FOR_ONE, len(following)) if goes_on else 0
         ahead: list[tuple[str, Plan]] = []
-        for one in following[:read_ahead]:
-            ready = self._ready(made, one)
-            if ready is None:
-                break
-            ahead.append((one[0], ready.plan))
+        for one in following[:wanted]:
+            try:
+                ahead.append((one[0], (await self._get(made, one, make)).plan))
+            except OriginError:
+                break  # whoever asks for it gets the reason
         return Answer(plan=answer.plan, ahead=tuple(ahead) or answer.ahead)
+
+    async def _get(self, made: Made, question: Question, make: Make) -> Answer:
+        """As it is kept, or made now, once for all who ask."""
+        answer = self._ready(made, question)
+        if answer is None:
+            # A caller that goes away must not take the answer from the others.
+            answer = await asyncio.shield(self._task(made, question, make))
+        return answer
 
     def _ready(self, made: Made, question: Question) -> Answer | None:
         answer = made.answers.get(question)
@@ -113,14 +116,6 @@ class Maker:
             ahead=answer.ahead,
             following=answer.following,
         )
-
-    async def _make_ahead(self, made: Made, following: list[Question], make: Make) -> None:
-        for question in following:
-            if self._ready(made, question) is None:
-                try:
-                    await asyncio.shield(self._task(made, question, make))
-                except OriginError:
-                    return  # whoever asks for it gets the reason
 
 
 def _is_light(plan: Plan) -> bool:

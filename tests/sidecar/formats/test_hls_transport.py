@@ -462,7 +462,7 @@ def test_a_segment_names_the_next_and_what_may_be_made_ahead() -> None:
     assert answer.plan.content_type == "video/mp2t"
     assert answer.plan.cache_class is CacheClass.MEDIA
     assert unquote(answer.plan.headers[0][1]) == f'<{name}-3.ts>; rel="next"'
-    assert answer.following == (f"{name}-3.ts", f"{name}-4.ts")
+    assert answer.following == (f"{name}-3.ts", f"{name}-4.ts", f"{name}-5.ts")
     last = requests.ask(shown, f"{name}-5.ts", **LENGTH)
     assert not last.plan.headers and not last.following
     assert answer.plan.made_from != last.plan.made_from

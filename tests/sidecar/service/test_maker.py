@@ -62,48 +62,49 @@ def question(number: int) -> tuple[str, str, tuple[()]]:
     return f"s-{number}", "", ()
 
 
-async def settled(maker: Maker, made: Made) -> None:
-    while maker._ahead or made.running:
-        await asyncio.sleep(0.005)
-
-
-def test_who_goes_on_finds_the_next_ones_made(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+def test_who_goes_on_gets_the_next_ones_along(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     async def story(maker: Maker, made: Made, row: Row) -> None:
         first = await maker.answer(made, question(1), row, 16)
-        await settled(maker, made)
         assert row.made == ["s-1"] and not first.ahead, "one segment is no sequence"
-        second = await maker.answer(made, question(2), row, 16)
-        assert not second.ahead
-        await settled(maker, made)
-        assert row.made == ["s-1", "s-2", "s-3", "s-4"]
+        # A client waits: nginx asks for a quarter of what it asks for when none does.
+        second = await maker.answer(made, question(2), row, 4)
+        assert [path for path, _ in second.ahead] == ["s-3"]
+        assert isinstance(second.ahead[0][1].parts[0], Kept)
         third = await maker.answer(made, question(3), row, 16)
-        assert [path for path, _ in third.ahead] == ["s-4"], "what is ready travels along"
-        assert isinstance(third.ahead[0][1].parts[0], Kept)
-        await settled(maker, made)
-        assert row.made[4:] == ["s-5"], "the third is asked for, the fifth follows"
+        assert [path for path, _ in third.ahead] == ["s-4", "s-5"]
+        assert row.made == ["s-1", "s-2", "s-3", "s-4", "s-5"], "each once"
 
     run(tmp_path, executor, story)
 
 
 def test_what_nobody_goes_on_to_is_not_made(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     async def story(maker: Maker, made: Made, row: Row) -> None:
-        for number in (1, 8, 5, 2):
+        for number in (1, 8, 5):
             await maker.answer(made, question(number), row, 16)
-        await settled(maker, made)
-        # 2 was expected after 1; the others were not.
-        assert row.made == ["s-1", "s-8", "s-5", "s-2", "s-3", "s-4"]
+        assert row.made == ["s-1", "s-8", "s-5"]
+        # 2 was expected after 1.
+        await maker.answer(made, question(2), row, 16)
+        assert row.made[3:] == ["s-2", "s-3", "s-4"]
 
     run(tmp_path, executor, story)
 
 
-def test_no_more_travels_along_than_is_asked_for(
-    tmp_path: Path, executor: ThreadPoolExecutor
-) -> None:
+def test_no_more_is_made_than_is_asked_for(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     async def story(maker: Maker, made: Made, row: Row) -> None:
         for number in (1, 2, 3):
-            answer = await maker.answer(made, question(number), row, 0)
-            await settled(maker, made)
+            answer = await maker.answer(made, question(number), row, 3)
             assert not answer.ahead
+        assert row.made == ["s-1", "s-2", "s-3"]
+
+    run(tmp_path, executor, story)
+
+
+def test_the_last_segments(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        await maker.answer(made, question(LAST - 2), row, 16)
+        answer = await maker.answer(made, question(LAST - 1), row, 16)
+        assert [path for path, _ in answer.ahead] == [f"s-{LAST}"]
+        assert not (await maker.answer(made, question(LAST), row, 16)).ahead
 
     run(tmp_path, executor, story)
 
