@@ -81,10 +81,11 @@ class Site:
 
 
 def discover(client: Client, presentation: str) -> Site:
-    """Follows the playlists of ``/one.ism``; the video is that of the highest bandwidth."""
-    master = f"{presentation}/.m3u8"
+    """Follows the playlists of ``/one.ism`` in fragmented MP4; the video is that of the highest
+    bandwidth."""
+    master = f"{presentation}/.m3u8?hls_fmp4"
     text = client.get(master).decode()
-    variants = re.findall(r"#EXT-X-STREAM-INF:BANDWIDTH=(\d+)[^\n]*RESOLUTION[^\n]*\n(\S+)", text)
+    variants = _variants(text)
     groups = re.findall(r"#EXT-X-MEDIA:TYPE=AUDIO[^\n]*URI=\"([^\"]+)\"", text)
     if not variants or not groups:
         raise Wrong(f"{master}: no video variant, or no audio rendition with a URI")
@@ -102,6 +103,44 @@ def discover(client: Client, presentation: str) -> Site:
         video=video,
         audio=audio,
     )
+
+
+def transport_streams(client: Client, presentation: str) -> tuple[str, ...]:
+    """URL paths of the segments of the variant with the highest bandwidth, sound and picture."""
+    master = f"{presentation}/.m3u8"
+    variants = _variants(client.get(master).decode())
+    if not variants:
+        raise Wrong(f"{master}: no video variant")
+    _, best = max(variants, key=lambda variant: int(variant[0]))
+    playlist = urljoin(master, best)
+    names = client.get(playlist).decode().splitlines()
+    return tuple(urljoin(playlist, name) for name in names if name and not name.startswith("#"))
+
+
+def check_ts(client: Client, segment: str, clip: Path, first: int, pictures: int) -> None:
+    """A segment has the ``pictures`` of the clip from number ``first`` on, and decodes without a
+    complaint; raises ``Wrong``."""
+    body = client.get(segment)
+    command = ["ffmpeg", "-nostdin", "-v", "warning", "-i", "-", "-map", "0:v"]
+    command += ["-f", "framemd5", "-"]
+    done = subprocess.run(command, input=body, capture_output=True, check=False)
+    if done.returncode or done.stderr:
+        raise Wrong(f"{segment}: {done.stderr.decode(errors='replace')[:300]}")
+    source = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(clip), "-map", "0:v"]
+    source += ["-f", "framemd5", "-"]
+    whole = subprocess.run(source, capture_output=True, check=True)
+    found, wanted = ([line.rpartition(b",")[2] for line in run.stdout.splitlines()
+                      if not line.startswith(b"#")] for run in (done, whole))  # fmt: skip
+    if found != wanted[first : first + pictures]:
+        raise Wrong(f"{segment}: {len(found)} pictures, not those of the source")
+
+
+def _variants(master: str) -> list[tuple[str, str]]:
+    """(bandwidth, URI) of the variants with pictures."""
+    found: list[tuple[str, str]] = re.findall(
+        r"#EXT-X-STREAM-INF:BANDWIDTH=(\d+)[^\n]*RESOLUTION[^\n]*\n(\S+)", master
+    )
+    return found
 
 
 def _segments(client: Client, playlist: str) -> tuple[str, tuple[str, ...]]:

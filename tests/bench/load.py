@@ -96,6 +96,12 @@ def cpu_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
+def process_seconds(pids: Iterable[int]) -> float:
+    """CPU time that all threads of these processes, which live, have used."""
+    threads = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in threads) / 1e9
+
+
 def _load(report: dict[str, float], rate: float, cpu: float) -> Load:
     requests = int(report["requests"])
     return Load(
