@@ -161,9 +161,7 @@ OPTIONS: dict[str, Option] = {
     "hls_fmp4": _switch("HLS with fragmented MP4 rather than MPEG-TS", names_playlists=True),
     "hls_minimum_fragment_length": _minimum("HLS"),
     "hls_no_audio_only": _switch("HLS without audio-only variants"),
-    "hls_no_multiplex": _switch(
-        "HLS with audio in renditions of its own only", names_playlists=True
-    ),
+    "hls_no_multiplex": _switch("HLS with audio in renditions of its own only"),
     "hls_playout": _playout("HLS"),
     "iss_client_manifest_version": Option(
         read=_read_smooth_version, allowed="20 or 22", meaning="Smooth manifest 2.0 or 2.2"

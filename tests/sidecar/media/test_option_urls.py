@@ -45,7 +45,6 @@ SEGMENTS = {
 PLAYLISTS = SEGMENTS | {
     "hls_client_manifest_version": "4",
     "hls_fmp4": "true",
-    "hls_no_multiplex": "true",
     "end": "20",
     "start": "10",
     "t": "10",
