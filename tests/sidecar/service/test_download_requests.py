@@ -177,7 +177,7 @@ async def test_a_replaced_data_file_is_seen(servicer: OriginServicer, root: Path
         (b"http://example.com/clip.mp4\0", 415, "another server"),
         (b"\0", 415, "not named by a URL"),
         (b"clip%2Emp4\0", 200, ""),
-        (b"deep\0", 502, ""),
+        (b"deep\0", 404, ""),
     ],
 )
 async def test_where_references_may_lead(
