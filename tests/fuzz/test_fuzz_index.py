@@ -26,6 +26,13 @@ def broken_by(monkeypatch: pytest.MonkeyPatch, fault) -> list[str]:
     return figures.broken
 
 
+@pytest.fixture
+def small_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of this process is that of the whole suite, and says nothing of a case."""
+    monkeypatch.setattr(fuzz, "_peak", lambda: 1 << 20)
+
+
+@pytest.mark.usefixtures("small_process")
 def test_another_exception_counts_as_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(source: MemorySource) -> None:
         raise KeyError("moov")
@@ -34,6 +41,7 @@ def test_another_exception_counts_as_broken(monkeypatch: pytest.MonkeyPatch) -> 
     assert "case 7" in text and "KeyError" in text
 
 
+@pytest.mark.usefixtures("small_process")
 def test_too_much_time_counts_as_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter((0.0, 3.0))
     monkeypatch.setattr(fuzz.time, "perf_counter", lambda: next(ticks))
