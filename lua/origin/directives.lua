@@ -12,6 +12,7 @@ local pairs = pairs
 local sort = table.sort
 local str_byte = string.byte
 local str_format = string.format
+local str_gsub = string.gsub
 local str_lower = string.lower
 local str_match = string.match
 local tonumber = tonumber
@@ -65,6 +66,17 @@ function kinds.size(row, args)
     end
 
     return value
+end
+
+
+-- One argument of at most row.max bytes; row.takes is what it is.
+function kinds.text(row, args)
+    if #args ~= 1 or args[1] == "" or #args[1] > row.max then
+        return nil, str_format("one %s of at most %d bytes",
+                               (str_gsub(row.takes, " | ", " or ")), row.max)
+    end
+
+    return args[1]
 end
 
 

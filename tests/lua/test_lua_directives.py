@@ -226,6 +226,8 @@ def test_every_row_of_the_table_is_sound() -> None:
         assert row["contexts"]
         assert set(row["contexts"]) <= {"http", "location"}
         assert row["doc"].endswith(b".")
+        if row["kind"] == b"text":
+            continue
         words = {True: "on", False: "off"}.get(row["default"], str(row["default"]))
         for context in row["contexts"]:
             block = DIRECTIVES.read(row["name"] + b" " + words.encode() + b";", context.encode())

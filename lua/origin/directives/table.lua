@@ -7,6 +7,17 @@
 
 return {
     {
+        name = "usp_license_key",
+        contexts = { http = true },
+        kind = "text",
+        takes = "path | key",
+        max = 4096,
+        default = "",
+        sidecar = true,
+        doc = "The license key: a file, relative to nginx's prefix, or the "
+              .. "text of the key itself.",
+    },
+    {
         name = "usp_handle_ism",
         contexts = { location = true },
         kind = "flag",
