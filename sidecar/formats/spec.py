@@ -11,6 +11,7 @@ from sidecar.media.presentation import Presentation
 from sidecar.mux.plan import Plan
 from sidecar.storage.source import ReadRange, SourceIdentity
 from sidecar.timeline.clips import WHOLE, Clip
+from sidecar.timeline.live import Live
 from sidecar.timeline.segmenter import Timeline
 
 
@@ -24,7 +25,7 @@ class Request:
     tracks that the query selects; for manifests only, since the URLs of segments describe
     themselves and boundaries are those of the whole. ``clip``: the part that manifests list.
     ``read``: reads media, for rows with ``reads_media``. ``directives``: those of the location
-    that concern the sidecar, name -> arguments.
+    that concern the sidecar, name -> arguments. ``live``: of a presentation that grows, else None.
     """
 
     presentation: Presentation
@@ -37,6 +38,7 @@ class Request:
     read_ahead: int = 0
     clip: Clip = WHOLE
     directives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    live: Live | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

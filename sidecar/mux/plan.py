@@ -108,7 +108,8 @@ class Plan:
 
     The service adds result, status, validity and entity tag. ``made_from``: identifies everything
     that inline bytes were made from, for bodies so large that a hash of them costs more than making
-    them; None: the bytes say it themselves.
+    them; None: the bytes say it themselves. ``last_modified``: Unix seconds, None: as the sources
+    were. ``expires_ms``: when the answer is worth asking for again, Unix milliseconds, 0 = not said.
     """
 
     parts: tuple[Part, ...]
@@ -116,6 +117,8 @@ class Plan:
     cache_class: CacheClass
     headers: tuple[tuple[str, str], ...] = field(default=())
     made_from: bytes | None = None
+    last_modified: int | None = None
+    expires_ms: int = 0
 
     @property
     def length(self) -> int:

@@ -12,13 +12,15 @@ class SourceIdentity:
     """A local file at one moment. Equal identities mean unchanged content.
 
     ``path`` is absolute with symlinks resolved; ``size`` in bytes; ``mtime_ns`` nanoseconds since
-    the Unix epoch.
+    the Unix epoch. ``growing``: the file is written at its end only, so that its first ``size``
+    bytes stay as they are; ``mtime_ns`` is 0 then.
     """
 
     path: str
     size: int
     mtime_ns: int
     inode: int
+    growing: bool = False
 
 
 # ``read(identity, offset, length)``: exactly that many bytes of that file, for rows that rewrite

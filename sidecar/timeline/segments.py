@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SegmentList:
-    """Segments 0 .. n-1 of one rendition; HLS and $Number$ count them from 1.
+    """Segments 0 .. n-1 of one rendition.
 
     - ``first_sample``: int64[n+1]; segment k holds samples first_sample[k] .. first_sample[k+1]-1
       (text: see ``timeline.text``).
@@ -19,15 +19,29 @@ class SegmentList:
       0); start[n] is the end of the last. The duration of k is start[k+1] - start[k].
     - ``closed``: no segment holds samples that are presented before its first one (SAP type 1), so
       each can be decoded by itself; an open GOP's leading pictures need the GOP before.
+    - ``first_number``: number of segment 0 in playlists and URLs; the others follow on. In live
+      presentations a pure function of time, whatever part of them is at hand.
+    - ``gap``: bool[n], segments that were never received, or None when there are none such. They
+      keep times and numbers contiguous; their samples have no bytes and cannot be served.
     """
 
     timescale: int
     first_sample: NDArray[np.int64]
     start: NDArray[np.int64]
     closed: bool = True
+    first_number: int = 1
+    gap: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.first_sample.shape[0]) - 1
+
+    def number(self, index: int) -> int:
+        """The number of segment ``index`` in playlists and URLs."""
+        return self.first_number + index
+
+    def is_gap(self, index: int) -> bool:
+        """Whether segment ``index`` was never received."""
+        return self.gap is not None and bool(self.gap[index])
 
     def at_time(self, ticks: int) -> int | None:
         """Index of the segment that starts exactly at ``ticks``, or None."""

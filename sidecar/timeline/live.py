@@ -1,0 +1,32 @@
+"""What formats must know of a presentation that grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """The state of a live presentation at one moment; a function of its index, the query and now.
+
+    ``ended``: nothing more will come within what the manifest lists: it is written like one of
+    stored content (ENDLIST, static). ``begin``, ``end``: what manifests list, seconds of the
+    presentation; the same as ``Request.clip``. ``fixed_begin``: the client asked for a begin that
+    stays (start-over), so the list only grows. ``depth``: length of the DVR window, seconds: what
+    the option says or, with ``usp_dynamic_time_shift_buffer_depth``, what there is of it.
+    ``epoch_ms``: Unix milliseconds of presentation time 0; 0 for media with times since 1970.
+    ``published_ms``: when the newest of what is listed was received, Unix milliseconds.
+    ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
+    ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
+    """
+
+    ended: bool
+    begin: Fraction
+    end: Fraction
+    fixed_begin: bool
+    depth: Fraction
+    epoch_ms: int
+    published_ms: int
+    next_ms: int
+    created_ms: int
