@@ -59,6 +59,12 @@ class NotFound(OriginError):
     result = Result.FMP4_NOT_FOUND
 
 
+class Conflict(OriginError):
+    """What is asked for contradicts the state of a publishing point."""
+
+    result = Result.FMP4_CONFLICT
+
+
 class FragmentNotFound(OriginError):
     """The segment lies before the first one."""
 

@@ -17,7 +17,8 @@ LAYERS = [
     {"media"},
     {"timeline"},
     {"mux"},
-    {"formats"},
+    # Siblings: neither knows of the other.
+    {"formats", "live"},
     {"service", "rpc"},
     {"cli", "__main__"},
 ]
