@@ -1,0 +1,177 @@
+"""The samples of a live track as columns that grow with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.live.index import FragmentRow
+from sidecar.media.track import Samples
+from sidecar.storage.archive import archive_offset
+
+# Fragments that may be missing at once. What lies before a longer hole is out of any window.
+MAX_HOLE = 10_000
+_CAPACITY = 1024
+
+
+class _Column:
+    """An array that is appended to; what is returned of it never changes."""
+
+    def __init__(self, kind: type[np.generic]) -> None:
+        self._values = np.empty(_CAPACITY, kind)
+        self.count = 0
+
+    def append(self, values: NDArray[np.generic]) -> None:
+        end = self.count + len(values)
+        if end > len(self._values):
+            grown = np.empty(max(end, 2 * len(self._values)), self._values.dtype)
+            grown[: self.count] = self._values[: self.count]
+            self._values = grown
+        self._values[self.count : end] = values
+        self.count = end
+
+    @property
+    def values(self) -> NDArray:  # type: ignore[type-arg]
+        return self._values[: self.count]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FragmentColumns:
+    """The fragments (chunks count as parts of theirs) of a live track, by time.
+
+    ``first_sample``: int64[n]; ``time``: int64[n+1], decode times, ticks, the last is the end;
+    ``sequence``: int64[n], without a hole; ``gap``: bool[n], never received; ``received_ms``:
+    int64[n], when its last part came, 0 for gaps.
+    """
+
+    first_sample: NDArray[np.int64]
+    time: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    gap: NDArray[np.bool_]
+    received_ms: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+
+class TrackColumns:
+    """The columns of one track. Rows are appended in the order of time; whatever comes between
+    earlier ones makes it necessary to begin anew.
+
+    Holes are filled with fragments of one sample without bytes, so that times and sequences are
+    contiguous.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._time = _Column(np.int64)
+        self._composition = _Column(np.int32)
+        self._size = _Column(np.uint32)
+        self._offset = _Column(np.int64)
+        self._sync = _Column(np.bool_)
+        self._first_sample = _Column(np.int64)
+        self._fragment_time = _Column(np.int64)
+        self._sequence = _Column(np.int64)
+        self._gap = _Column(np.bool_)
+        self._received = _Column(np.int64)
+        self._end = 0
+        self._reordered = False
+        self._dependent = False
+
+    def __len__(self) -> int:
+        """Fragments, gaps included."""
+        return self._sequence.count
+
+    @property
+    def end(self) -> int:
+        """Decode time of the end of the last sample, ticks."""
+        return self._end
+
+    @property
+    def last_sequence(self) -> int:
+        return int(self._sequence.values[-1]) if len(self) else -1
+
+    def follows(self, row: FragmentRow) -> bool:
+        """Whether ``row`` lies behind everything that is here."""
+        if not len(self):
+            return True
+        later = row.time >= int(self._time.values[-1])
+        return later and row.sequence >= self.last_sequence
+
+    def append(self, row: FragmentRow) -> None:
+        """Appends ``row``, for which ``follows`` is true."""
+        if len(self):
+            missing = row.sequence - self.last_sequence - 1
+            if missing > MAX_HOLE:
+                self._reset()
+            elif missing > 0:
+                self._fill(missing, row.time)
+        if not len(self) and not row.begins:
+            return  # decoding cannot begin here
+        count = len(row.samples.size)
+        table = row.samples
+        if row.begins:
+            self._begin(row.time, row.sequence, gap=False)
+        self._received.values[-1] = row.received_ms
+        elapsed = np.cumsum(table.duration, dtype=np.int64)
+        self._time.append(row.time + elapsed - table.duration)
+        self._size.append(table.size)
+        self._offset.append(table.offset + archive_offset(row.file, row.offset))
+        if table.composition_offset is None:
+            self._composition.append(np.zeros(count, np.int32))
+        else:
+            self._reordered = True
+            self._composition.append(table.composition_offset)
+        if table.sync is None:
+            self._sync.append(np.ones(count, np.bool_))
+        else:
+            self._dependent = True
+            self._sync.append(table.sync)
+        self._end = row.time + int(elapsed[-1])
+
+    def _begin(self, time: int, sequence: int, *, gap: bool) -> None:
+        self._first_sample.append(np.array([self._size.count]))
+        self._fragment_time.append(np.array([time]))
+        self._sequence.append(np.array([sequence]))
+        self._gap.append(np.array([gap]))
+        self._received.append(np.zeros(1, np.int64))
+
+    def _fill(self, missing: int, until: int) -> None:
+        begin, sequence = self._end, self.last_sequence
+        span = max(until - begin, 0)
+        for number in range(missing):
+            time = begin + span * number // missing
+            self._begin(time, sequence + 1 + number, gap=True)
+            self._time.append(np.array([time]))
+            self._composition.append(np.zeros(1, np.int32))
+            self._size.append(np.zeros(1, np.uint32))
+            self._offset.append(np.zeros(1, np.int64))
+            self._sync.append(np.ones(1, np.bool_))
+        self._end = until
+
+    def fragments(self) -> FragmentColumns:
+        """All fragments; the arrays stay as they are when more is appended."""
+        return FragmentColumns(
+            first_sample=self._first_sample.values,
+            time=np.append(self._fragment_time.values, self._end),
+            sequence=self._sequence.values,
+            gap=self._gap.values,
+            received_ms=self._received.values.copy(),
+        )
+
+    def samples(self, first: int) -> Samples:
+        """Samples of fragment ``first`` and all later ones."""
+        fragment_start = self._first_sample.values[first:]
+        begin = int(fragment_start[0]) if len(fragment_start) else self._size.count
+        return Samples(
+            decode_time=np.append(self._time.values[begin:], self._end),
+            composition_offset=self._composition.values[begin:] if self._reordered else None,
+            size=self._size.values[begin:],
+            offset=self._offset.values[begin:],
+            sync=self._sync.values[begin:] if self._dependent else None,
+            fragment_start=fragment_start - begin,
+        )
