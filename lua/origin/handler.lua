@@ -59,6 +59,18 @@ local function note(plan, source)
 end
 
 
+-- The status that the location gives to what the plan ended in, for its format
+-- or for all of them; else the plan's own.
+local function status_of(statuses, plan)
+    local by_format = statuses[plan.context.result]
+    if not by_format then
+        return plan.status
+    end
+
+    return by_format[plan.format] or by_format["*"] or plan.status
+end
+
+
 local function log(message)
     ngx_log(ERR, "origin: ", message, ", request_id: ", var.request_id)
 end
@@ -67,7 +79,12 @@ end
 local function finish(plan, source, method, settings)
     note(plan, source)
 
-    local ok, err = send(plan, method, settings, var)
+    local status = plan.status
+    if settings.statuses then
+        status = status_of(settings.statuses, plan)
+    end
+
+    local ok, err = send(plan, status, method, settings, var)
     if ok == nil then
         if err then
             log(err)

@@ -1,5 +1,8 @@
 -- What a request ended in: names and numbers of origin.v1.Result.
--- Uses ngx in resolve() only.
+-- Uses ngx in resolve() and install() only.
+
+local bodiless = require "origin.http.bodiless"
+
 
 local ngx = ngx
 
@@ -67,8 +70,9 @@ function _M.resolve(name)
 end
 
 
--- Makes the FMP4_* names readable as globals of env. Only __index is added:
--- ngx_lua keeps its guard against global writes in the same metatable.
+-- Makes the FMP4_* names readable as globals of env, and lets header filters
+-- set any status. Only __index is added: ngx_lua keeps its guard against
+-- global writes in the same metatable.
 function _M.install(env)
     local numbers = _M.numbers
     local mt = getmetatable(env)
@@ -84,6 +88,7 @@ function _M.install(env)
 
     local before = mt.__index
 
+    bodiless.install(ngx)
     mt.origin_results = true
     mt.__index = function(table, name)
         if numbers[name] then
