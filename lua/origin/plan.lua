@@ -181,6 +181,11 @@ delimited_fields[10] = function(plan, text, from, to)
     return true
 end
 
+delimited_fields[12] = function(plan, text, from, to)
+    plan.format = str_sub(text, from + 1, to)
+    return true
+end
+
 
 -- The field numbers above; compared with the .proto by tests/contract.
 _M.fields = { numbers = number_fields, delimited = delimited_fields }

@@ -85,14 +85,14 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if kind.stored is not None:
                 stored = await asyncio.to_thread(self._answer_stored, kind.stored, request)
             if stored is not None:
-                write_plan(reply.plan, stored[0].plan, stored[1])
+                write_plan(reply.plan, stored[0].plan, stored[1], format_name)
                 return reply
             loaded = await self._presentations.get(request.document_root, request.path)
             answer = await self._answer(kind, match, request, loaded)
-            write_plan(reply.plan, answer.plan, loaded.sources)
+            write_plan(reply.plan, answer.plan, loaded.sources, format_name)
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
-                write_plan(ahead.plan, plan, loaded.sources)
+                write_plan(ahead.plan, plan, loaded.sources, format_name)
             if static:
                 await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
@@ -110,7 +110,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             packaged_answer, request.document_root, request.path, request.virtual_path, self._read
         )
         reply = origin_pb2.PlanReply()
-        write_plan(reply.plan, plan, sources)
+        write_plan(reply.plan, plan, sources, "hds")
         return reply
 
     def _answer_stored(

@@ -44,6 +44,7 @@ return wire.compile({
         { 9, "ttl_ms", "uint32" },
         { 10, "etag", "string" },
         { 11, "last_modified", "int64" },
+        { 12, "format", "string" },
     },
 
     Header = {
