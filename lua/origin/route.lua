@@ -1,7 +1,10 @@
 -- From a URI to a presentation and what is asked of it. Pure: no ngx.
 
+local utf8 = require "origin.utf8"
+
+
+local is_utf8 = utf8.is_valid
 local str_find = string.find
-local str_gsub = string.gsub
 local str_match = string.match
 
 
@@ -15,18 +18,6 @@ local PATTERNS = {
 -- Files that are sent whole.
 local DOWNLOAD = "/[^/]+%.mp4$"
 
--- The byte sequences of UTF-8 beyond ASCII (RFC 3629). Replaced by a byte and
--- not by nothing, so that what stood around one cannot join to another.
-local SEQUENCES = {
-    "[\194-\223][\128-\191]",
-    "\224[\160-\191][\128-\191]",
-    "[\225-\236\238\239][\128-\191][\128-\191]",
-    "\237[\128-\159][\128-\191]",
-    "\240[\144-\191][\128-\191][\128-\191]",
-    "[\241-\243][\128-\191][\128-\191][\128-\191]",
-    "\244[\128-\143][\128-\191][\128-\191]",
-}
-
 -- Fragments of packaged HDS: nameSeg1-Frag7 lies in nameSeg1.f4f.
 local PACKAGED = "^(.*/[^/]*Seg([1-9]%d*))%-Frag([1-9]%d*)$"
 
@@ -35,19 +26,6 @@ local MAX_VIRTUAL_PATH = 2048
 
 
 local _M = {}
-
-
-local function is_utf8(text)
-    if not str_find(text, "[\128-\255]") then
-        return true
-    end
-
-    for i = 1, #SEQUENCES do
-        text = str_gsub(text, SEQUENCES[i], "u")
-    end
-
-    return not str_find(text, "[\128-\255]")
-end
 
 
 -- Splits a decoded URI: "/vod/video.ism/dash/x.dash" gives "/vod/video.ism"
