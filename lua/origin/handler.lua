@@ -18,6 +18,8 @@ local reduce = args_module.reduce
 local refuse = plan_module.refuse
 local send = answer.send
 local split = route.split
+local str_find = string.find
+local unrewrite = route.unrewrite
 local var = ngx.var
 local ERR = ngx.ERR
 
@@ -176,8 +178,20 @@ function _M.content(settings)
 
     ngx.req.discard_body()
 
-    local uri = var.uri
-    local args = reduce(var.args)
+    local uri, query = var.uri, var.args
+    if settings.handle_ism and (settings.skip_rewrite or query
+                                and str_find(query, "file=", 1, true))
+    then
+        local plain, result = unrewrite(uri, query, settings.skip_rewrite,
+                                        settings.handle_f4f)
+        if not plain then
+            return refuse_route(result, method, settings)
+        end
+
+        uri = plain
+    end
+
+    local args = reduce(query)
     local root = absolute[var.document_root]
     local key = settings.digest .. "\0" .. root .. "\0" .. uri .. "\0" .. args
 

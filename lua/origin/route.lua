@@ -3,9 +3,13 @@
 local utf8 = require "origin.utf8"
 
 
+local gmatch = string.gmatch
 local is_utf8 = utf8.is_valid
+local str_char = string.char
 local str_find = string.find
+local str_gsub = string.gsub
 local str_match = string.match
+local tonumber = tonumber
 
 
 -- The last one in the URI counts, so that a directory may be called a.mp4.
@@ -14,6 +18,9 @@ local PATTERNS = {
     "^(.*/[^/]+%.isml)/(.*)$",
     "^(.*/[^/]+%.mp4)/(.*)$",
 }
+
+-- What the rewritten form has for a URI.
+local PRESENTATIONS = { "/[^/]+%.isml?$", "/[^/]+%.mp4$" }
 
 -- Files that are sent whole.
 local DOWNLOAD = "/[^/]+%.mp4$"
@@ -82,6 +89,70 @@ function _M.split(uri, ism, f4f)
     end
 
     return path, virtual_path, packaged
+end
+
+
+local function unescape(hex)
+    return str_char(tonumber(hex, 16))
+end
+
+
+-- What the parameter file of a query says: nil where there is none; false
+-- where it says nothing of use (empty, absolute, twice, a broken escape).
+local function file_of(query)
+    local found
+    for value in gmatch("&" .. (query or ""), "&file=([^&]*)") do
+        local bare = str_gsub(value, "%%%x%x", "")
+        if found ~= nil or value == "" or str_find(bare, "%", 1, true) then
+            return false
+        end
+
+        found = str_gsub(value, "%%(%x%x)", unescape)
+    end
+
+    return found and not str_find(found, "^/") and found
+end
+
+
+-- Turns the rewritten form of a request, "/dir/video.ism" with the query
+-- "file=dash/x.dash", into "/dir/video.ism/dash/x.dash", with which it shares
+-- its plan; everything else stays as it is. only: the rewritten form is the
+-- only one (usp_skip_rewrite). f4f: as in split. Returns nil, result name for
+-- what is refused; never a URI that split sees another presentation in.
+function _M.unrewrite(uri, query, only, f4f)
+    local path, virtual_path, packaged = _M.split(uri, true, f4f)
+    local is_plain = path and virtual_path ~= ""
+    local file = file_of(query)
+
+    if packaged or not is_plain and file == nil then
+        return uri
+    end
+
+    if is_plain or not (str_find(uri, PRESENTATIONS[1])
+                        or str_find(uri, PRESENTATIONS[2]))
+    then
+        if only then
+            return nil, "FMP4_NOT_FOUND"
+        end
+
+        return uri
+    end
+
+    if not file then
+        return nil, "FMP4_BAD_REQUEST"
+    end
+
+    local joined = uri .. "/" .. file
+    path, virtual_path = _M.split(joined)
+    if not path then
+        return nil, virtual_path
+    end
+
+    if path ~= uri then
+        return nil, "FMP4_BAD_REQUEST"
+    end
+
+    return joined
 end
 
 
