@@ -182,8 +182,12 @@ def refusal(
     sentence: str,
     format_name: str = "",
     headers: Iterable[tuple[str, str]] = (),
+    kind: str = "",
 ) -> origin_pb2.Plan:
-    """The plan of a request that ended in ``result``: a status and one sentence, never cached."""
+    """The plan of a request that ended in ``result``: a status and one sentence, never cached.
+
+    ``kind``: name of the row that claimed it.
+    """
     body = f"{sentence}\n".encode()
     return origin_pb2.Plan(
         result=result.value,  # type: ignore[arg-type]
@@ -194,4 +198,5 @@ def refusal(
         length=len(body),
         cache_class=origin_pb2.CACHE_NONE,
         format=playout_of(format_name),
+        kind=kind,
     )
