@@ -5,6 +5,7 @@
 --     vod = origin.location [[ usp_handle_ism on; ]]
 --     tv = origin.location(vod, [[ origin_cors off; ]])     -- vod's, and more
 --     ... content_by_lua_block { vod:content() }
+--     ... init_worker_by_lua_block { origin.start_worker() }
 --
 -- A mistake in a block raises an error, which stops the start. It begins with
 -- the line of the configuration that the call is on (the last one of it).
@@ -12,7 +13,9 @@
 local bodies = require "origin.bodies"
 local directives = require "origin.directives"
 local handler = require "origin.handler"
+local license = require "origin.license"
 local results = require "origin.results"
+local sidecar = require "origin.sidecar"
 
 
 local ngx = ngx
@@ -85,7 +88,13 @@ function _M.http(...)
         fail(err)
     end
 
-    http_block = block
+    http_block = license.load(block)
+end
+
+
+-- For init_worker_by_lua: what is to be found out before a client comes.
+function _M.start_worker()
+    license.start(sidecar.ask)
 end
 
 

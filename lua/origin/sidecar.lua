@@ -5,6 +5,7 @@
 
 local client = require "origin.rpc.client"
 local encode = require "origin.rpc.encode"
+local license = require "origin.license"
 local messages = require "origin.rpc.messages"
 local plan_module = require "origin.plan"
 local store = require "origin.store"
@@ -101,6 +102,10 @@ function _M.ask(question, read_ahead)
     plan, err = decode_plan(reply, spans.plan[1], spans.plan[2])
     if not plan then
         return _M.at_fault(), nil, "the plan is not valid: " .. err
+    end
+
+    if plan.context.result == "FMP4_NO_LICENSE" then
+        license.report(plan)
     end
 
     local text = str_sub(reply, spans.plan[1] + 1, spans.plan[2])
