@@ -30,6 +30,7 @@ from sidecar.timeline.clips import WHOLE
 MAX_READ_AHEAD = 64
 # Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
 _MAKING = 2
+_ALLOW_SRC = "origin_allow_src"
 
 _EXPECTED = frozenset(
     {
@@ -88,7 +89,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 write_plan(reply.plan, stored[0].plan, stored[1], format_name)
                 reply.plan.kind = kind_name
                 return reply
-            loaded = await self._presentations.get(request.document_root, request.path)
+            loaded = await self._presentations.get(
+                request.document_root, request.path, directives.get(_ALLOW_SRC, ())
+            )
             answer = await self._answer(kind, match, request, loaded)
             write_plan(reply.plan, answer.plan, loaded.sources, format_name)
             reply.plan.kind = kind_name
