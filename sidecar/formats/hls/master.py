@@ -101,7 +101,16 @@ class _Master:
             VIDEO_RANGE=video.video.video_range if video else None,
             AUDIO=quoted(group.id) if group and grouped else None,
             SUBTITLES=quoted(GROUP) if self.subtitled else None,
+            CLOSED_CAPTIONS=self.closed_captions,
         )
+
+    @property
+    def closed_captions(self) -> str | None:
+        """What all variants say alike (RFC 8216 4.3.4.2): that there are none. Where pictures hold
+        some, nothing: players find them, and their languages are not known."""
+        video = self.presentation.of_kind(Kind.VIDEO)
+        captioned = any(one.track.closed_captions for one in video)
+        return None if captioned or self.layout is Layout.VARIANTS else "NONE"
 
     def key_frame_stream(self, rendition: Rendition, clip: Clip) -> str | None:
         key_frames = self.timeline.key_frames(rendition)
