@@ -28,6 +28,7 @@ local ALLOW = "GET, HEAD, OPTIONS"
 
 local SENTENCES = {
     FMP4_BAD_REQUEST = { 400, "The URL is not valid." },
+    FMP4_FORBIDDEN = { 403, "Server manifests are not for download." },
     FMP4_NOT_FOUND = { 404, "There is no such presentation." },
 }
 

@@ -40,8 +40,9 @@ local _M = {}
 -- file. Returns nil, result name when there is nothing to ask
 -- the sidecar: FMP4_BAD_REQUEST for what only an attacker sends (control
 -- bytes, dot segments that outlived nginx's normalisation) or what the contract
--- with the sidecar cannot carry (other encodings than UTF-8), FMP4_NOT_FOUND
--- for a URI without presentation or virtual path.
+-- with the sidecar cannot carry (other encodings than UTF-8), FMP4_FORBIDDEN
+-- for a server manifest itself, FMP4_NOT_FOUND for another URI without
+-- presentation or virtual path.
 --
 -- ism, f4f: what the location handles (usp_handle_ism, usp_handle_f4f; only the
 -- first by default). "/hds/xSeg1-Frag7" is a fragment of packaged HDS where it
@@ -78,6 +79,10 @@ function _M.split(uri, ism, f4f)
 
     elseif virtual_path == "" then
         path = nil
+    end
+
+    if not path and ism ~= false and str_find(uri, PRESENTATIONS[1]) then
+        return nil, "FMP4_FORBIDDEN"
     end
 
     if not path or str_find(path, "//", 1, true) then

@@ -37,7 +37,10 @@ def test_urls_split_behind_the_last_presentation(uri: str, path: str, virtual_pa
 @pytest.mark.parametrize(
     ("uri", "result"),
     [
-        (b"/a.ism", b"FMP4_NOT_FOUND"),
+        (b"/a.ism", b"FMP4_FORBIDDEN"),
+        (b"/v/a.isml", b"FMP4_FORBIDDEN"),
+        (b"/v//a.ism", b"FMP4_FORBIDDEN"),
+        (b"/.ism", b"FMP4_NOT_FOUND"),
         (b"/a.ism/", b"FMP4_NOT_FOUND"),
         (b"/.ism/.mpd", b"FMP4_NOT_FOUND"),
         (b"/a.mp4/", b"FMP4_NOT_FOUND"),
