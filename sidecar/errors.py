@@ -53,6 +53,19 @@ class Forbidden(OriginError):
     result = Result.FMP4_FORBIDDEN
 
 
+class NoLicense(OriginError):
+    """No license key allows it. ``detail`` says more, for the log (never the key's own text)."""
+
+    result = Result.FMP4_NO_LICENSE
+
+    def __init__(self, sentence: str, detail: str = "") -> None:
+        super().__init__(sentence)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.sentence}: {self.detail}" if self.detail else self.sentence
+
+
 class NotFound(OriginError):
     """The presentation, track or virtual path does not exist."""
 

@@ -1,6 +1,7 @@
 -- The only writer of status and headers; sends a plan to the client.
 
 local bodies = require "origin.bodies"
+local bodiless = require "origin.http.bodiless"
 local conditional = require "origin.http.conditional"
 local cors = require "origin.http.cors"
 local range = require "origin.http.range"
@@ -10,6 +11,7 @@ local stream = require "origin.stream"
 
 local ngx = ngx
 local evaluate = conditional.evaluate
+local has_no_body = bodiless.statuses
 local header = ngx.header
 local print = ngx.print
 local send_headers = ngx.send_headers
@@ -50,7 +52,7 @@ end
 -- Ranges to send, or nil for the whole body.
 local function wanted_ranges(plan, method, var)
     local text = var.http_range
-    if not text or method ~= "GET" or plan.status ~= 200 then
+    if not text or method ~= "GET" then
         return nil
     end
 
@@ -68,6 +70,10 @@ end
 -- Status and headers of an answer without body.
 local function send_bare(status)
     ngx.status = status
+    if not has_no_body[status] then
+        header["Content-Length"] = "0"
+    end
+
     send_headers()
     return true
 end
@@ -165,13 +171,30 @@ local function send_whole(plan, strings, handles)
 end
 
 
--- Sends a plan. Returns true when all of it went out; false, path when a file
--- is not the plan's any more (nothing was sent yet: plan anew); nil, err when
--- a file ended early, nil when the client is gone.
-function _M.send(plan, method, settings, var)
+-- Ends an answer whose body was sent as ok and err say. A header filter may
+-- have made it one without: the rest of its body is refused then, and that
+-- is all right.
+local function close(handles, ok, err)
+    if handles then
+        reader.close(handles)
+    end
+
+    if not ok and not err and has_no_body[ngx.status] then
+        return true
+    end
+
+    return ok, err
+end
+
+
+-- Sends a plan under that status, its own or another one. Returns true when
+-- all of it went out; false, path when a file is not the plan's any more
+-- (nothing was sent yet: plan anew); nil, err when a file ended early, nil when
+-- the client is gone.
+function _M.send(plan, status, method, settings, var)
     local ranges
 
-    if plan.status == 200 then
+    if status == 200 then
         local verdict = evaluate(plan.etag, plan.last_modified,
                                  var.http_if_match,
                                  var.http_if_unmodified_since,
@@ -188,6 +211,10 @@ function _M.send(plan, method, settings, var)
             header["Content-Range"] = range.unsatisfied(plan.length)
             return send_bare(416)
         end
+
+    elseif has_no_body[status] then
+        set_common(plan, settings)
+        return send_bare(status)
     end
 
     local strings, handles, path
@@ -199,20 +226,16 @@ function _M.send(plan, method, settings, var)
     end
 
     set_common(plan, settings)
-    if plan.status == 200 then
+    if status == 200 then
         header["Accept-Ranges"] = "bytes"
     end
 
     if ranges then
-        local ok, err = send_ranges(plan, strings, handles, ranges, var)
-        if handles then
-            reader.close(handles)
-        end
-
-        return ok, err
+        return close(handles,
+                     send_ranges(plan, strings, handles, ranges, var))
     end
 
-    ngx.status = plan.status
+    ngx.status = status
     if method == "HEAD" then
         header["Content-Type"] = plan.content_type
         header["Content-Length"] = plan.content_length
@@ -220,12 +243,7 @@ function _M.send(plan, method, settings, var)
         return true
     end
 
-    local ok, err = send_whole(plan, strings, handles)
-    if handles then
-        reader.close(handles)
-    end
-
-    return ok, err
+    return close(handles, send_whole(plan, strings, handles))
 end
 
 

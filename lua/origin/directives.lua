@@ -1,121 +1,25 @@
 -- Reads blocks of directives into settings. Pure: no ngx.
 
 local grammar = require "origin.directives.grammar"
+local kinds = require "origin.directives.kinds"
+local names = require "origin.directives.names"
 local rows = require "origin.directives.table"
 
 
 local concat = table.concat
-local floor = math.floor
+local hint = names.hint
 local ipairs = ipairs
-local min = math.min
+local merge = kinds.merge
+local nearest = names.nearest
 local pairs = pairs
+local read = kinds.read
+local shown = names.shown
 local sort = table.sort
-local str_byte = string.byte
 local str_format = string.format
-local str_gsub = string.gsub
 local str_lower = string.lower
-local str_match = string.match
-local tonumber = tonumber
-
-
-local UNITS = { [""] = 1, k = 1024, m = 1048576, g = 1073741824 }
-
--- Names further apart than that are no slip of the pen.
-local MAX_DISTANCE = 4
 
 
 local _M = { rows = rows }
-
-
--- Each takes a row and the arguments and returns the value, or nil and what
--- the directive takes.
-local kinds = {}
-
-
-function kinds.flag(_, args)
-    if #args > 1 or (args[1] and args[1] ~= "on" and args[1] ~= "off") then
-        return nil, '"on" or "off"'
-    end
-
-    return args[1] ~= "off"
-end
-
-
-function kinds.number(row, args)
-    local value = #args == 1 and #args[1] < 16
-                  and tonumber(str_match(args[1], "^%d+$"))
-    if not value or value < row.min or value > row.max then
-        return nil, str_format("one number from %d to %d", row.min, row.max)
-    end
-
-    return value
-end
-
-
-function kinds.size(row, args)
-    if #args == 1 and args[1] == "off" then
-        return 0
-    end
-
-    local digits, unit = str_match(args[1] or "", "^(%d+)([kmgKMG]?)$")
-    local value = digits and #digits < 16
-                  and tonumber(digits) * UNITS[str_lower(unit)]
-    if #args ~= 1 or not value or value > row.max then
-        return nil, str_format('one size such as 64m, at most %d bytes, '
-                               .. 'or "off"', row.max)
-    end
-
-    return value
-end
-
-
--- One argument of at most row.max bytes; row.takes is what it is.
-function kinds.text(row, args)
-    if #args ~= 1 or args[1] == "" or #args[1] > row.max then
-        return nil, str_format("one %s of at most %d bytes",
-                               (str_gsub(row.takes, " | ", " or ")), row.max)
-    end
-
-    return args[1]
-end
-
-
--- Edit distance between two names.
-local function distance(a, b)
-    local row = {}
-    for j = 0, #b do
-        row[j] = j
-    end
-
-    for i = 1, #a do
-        local diagonal = row[0]
-        row[0] = i
-        for j = 1, #b do
-            local cost = str_byte(a, i) == str_byte(b, j) and 0 or 1
-            local best = min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-            diagonal = row[j]
-            row[j] = best
-        end
-    end
-
-    return row[#b]
-end
-
-
-local function nearest(name, known)
-    local best, best_distance
-    for candidate in pairs(known) do
-        local d = distance(name, candidate)
-        if d <= MAX_DISTANCE and d < floor(#name / 2)
-           and (not best or d < best_distance
-                or (d == best_distance and candidate < best))
-        then
-            best, best_distance = candidate, d
-        end
-    end
-
-    return best
-end
 
 
 local function by_name(list)
@@ -128,16 +32,56 @@ local function by_name(list)
 end
 
 
+local function unknown(name, known)
+    local lower = str_lower(name)
+    if nearest(lower, known) then
+        return 'directive "' .. name .. '" is unknown', hint(lower, known)
+    end
+
+    return shown(name) .. " is unknown", ""
+end
+
+
+local function read_one(row, directive, before)
+    local value, wrong = read[row.kind](row, directive, before)
+    if value == nil then
+        return nil, wrong
+    end
+
+    if row.pending and value then
+        return nil, "cannot be used: " .. row.pending
+    end
+
+    return value
+end
+
+
+-- The arguments of a directive as they were written, or those of all of them
+-- where it repeats.
+local function words_of(row, directive, value)
+    if kinds.words[row.kind] then
+        return kinds.words[row.kind](value)
+    end
+
+    local words = {}
+    for i = 1, #directive do
+        words[i] = directive[i]
+    end
+
+    return words
+end
+
+
 -- Reads one block. context: "http" or "location". Returns a table of values
 -- by directive name (with .words, the arguments as written, by name), or nil,
--- err. only the directives of the block are in it.
+-- err. Only the directives of the block are in it.
 function _M.read(text, context, list)
     local known = by_name(list or rows)
-    local where = "in origin." .. context .. " block, line "
+    local where = " in origin." .. context .. " block, line "
 
     local found, err, line = grammar.parse(text)
     if not found then
-        return nil, err .. " " .. where .. line
+        return nil, err .. where .. line
     end
 
     local values, words, lines = {}, {}, {}
@@ -147,30 +91,54 @@ function _M.read(text, context, list)
         local place = where .. directive.line
 
         if not row then
-            local hint = nearest(name, known)
-            return nil, 'directive "' .. name .. '" is unknown ' .. place
-                        .. (hint and ' (did you mean "' .. hint .. '"?)'
-                            or "")
+            local what, meant = unknown(name, known)
+            return nil, what .. place .. meant
         end
 
+        local said = 'directive "' .. name .. '" '
         if not row.contexts[context] then
-            return nil, 'directive "' .. name .. '" is not allowed ' .. place
+            return nil, said .. "is not allowed" .. place
         end
 
-        if lines[name] then
-            return nil, 'directive "' .. name .. '" is duplicate ' .. place
+        if lines[name] and not row.repeats then
+            return nil, said .. "is duplicate" .. place
                         .. " (first on line " .. lines[name] .. ")"
         end
 
-        local value, takes = kinds[row.kind](row, directive)
+        local value, wrong = read_one(row, directive, values[name])
         if value == nil then
-            return nil, 'directive "' .. name .. '" takes ' .. takes .. " "
-                        .. place
+            return nil, said .. wrong .. place
         end
 
         values[name] = value
-        words[name] = directive
+        words[name] = words_of(row, directive, value)
         lines[name] = directive.line
+    end
+
+    return { values = values, words = words }
+end
+
+
+-- Puts one block over another. Returns a block with the directives of both;
+-- where both have one, it is that of above (or both, for those that repeat).
+function _M.overlay(below, above, list)
+    local values, words = {}, {}
+
+    for _, block in ipairs({ below, above }) do
+        for name, value in pairs(block.values) do
+            values[name] = value
+            words[name] = block.words[name]
+        end
+    end
+
+    for _, row in ipairs(list or rows) do
+        local name = row.name
+        if merge[row.kind] and below.values[name] and above.values[name] then
+            local value = merge[row.kind](below.values[name],
+                                          above.values[name])
+            values[name] = value
+            words[name] = kinds.words[row.kind](value)
+        end
     end
 
     return { values = values, words = words }
@@ -182,28 +150,22 @@ end
 -- ({ name, args }, sorted by name) and a text that is equal for equal lists.
 function _M.resolve(http, location, list)
     local values, for_sidecar, parts = {}, {}, {}
+    local block = _M.overlay(http, location, list)
 
     for _, row in ipairs(list or rows) do
         local name = row.name
-        local value = location.values[name]
-        if value == nil then
-            value = http.values[name]
-        end
-
+        local value = block.values[name]
         if value == nil then
             value = row.default
         end
 
         values[name] = value
 
-        local words = location.words[name] or http.words[name]
-        if row.sidecar and words then
-            local args = {}
-            for i = 1, #words do
-                args[i] = words[i]
-            end
-
-            for_sidecar[#for_sidecar + 1] = { name = name, args = args }
+        if row.sidecar and block.words[name] then
+            for_sidecar[#for_sidecar + 1] = {
+                name = name,
+                args = block.words[name],
+            }
         end
     end
 

@@ -18,6 +18,8 @@ local reduce = args_module.reduce
 local refuse = plan_module.refuse
 local send = answer.send
 local split = route.split
+local str_find = string.find
+local unrewrite = route.unrewrite
 local var = ngx.var
 local ERR = ngx.ERR
 
@@ -26,6 +28,7 @@ local ALLOW = "GET, HEAD, OPTIONS"
 
 local SENTENCES = {
     FMP4_BAD_REQUEST = { 400, "The URL is not valid." },
+    FMP4_FORBIDDEN = { 403, "Server manifests are not for download." },
     FMP4_NOT_FOUND = { 404, "There is no such presentation." },
 }
 
@@ -59,6 +62,18 @@ local function note(plan, source)
 end
 
 
+-- The status that the location gives to what the plan ended in, for its format
+-- or for all of them; else the plan's own.
+local function status_of(statuses, plan)
+    local by_format = statuses[plan.context.result]
+    if not by_format then
+        return plan.status
+    end
+
+    return by_format[plan.format] or by_format["*"] or plan.status
+end
+
+
 local function log(message)
     ngx_log(ERR, "origin: ", message, ", request_id: ", var.request_id)
 end
@@ -67,7 +82,12 @@ end
 local function finish(plan, source, method, settings)
     note(plan, source)
 
-    local ok, err = send(plan, method, settings, var)
+    local status = plan.status
+    if settings.statuses then
+        status = status_of(settings.statuses, plan)
+    end
+
+    local ok, err = send(plan, status, method, settings, var)
     if ok == nil then
         if err then
             log(err)
@@ -159,8 +179,20 @@ function _M.content(settings)
 
     ngx.req.discard_body()
 
-    local uri = var.uri
-    local args = reduce(var.args)
+    local uri, query = var.uri, var.args
+    if settings.handle_ism and (settings.skip_rewrite or query
+                                and str_find(query, "file=", 1, true))
+    then
+        local plain, result = unrewrite(uri, query, settings.skip_rewrite,
+                                        settings.handle_f4f)
+        if not plain then
+            return refuse_route(result, method, settings)
+        end
+
+        uri = plain
+    end
+
+    local args = reduce(query)
     local root = absolute[var.document_root]
     local key = settings.digest .. "\0" .. root .. "\0" .. uri .. "\0" .. args
 

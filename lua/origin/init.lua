@@ -3,21 +3,31 @@
 --     origin = require "origin"
 --     origin.http [[ origin_body_cache 64m; ]]        -- optional, once, first
 --     vod = origin.location [[ usp_handle_ism on; ]]
+--     tv = origin.location(vod, [[ origin_cors off; ]])     -- vod's, and more
 --     ... content_by_lua_block { vod:content() }
+--     ... init_worker_by_lua_block { origin.start_worker() }
 --
--- A mistake in a block raises an error, which stops the start.
+-- A mistake in a block raises an error, which stops the start. It begins with
+-- the line of the configuration that the call is on (the last one of it).
 
 local bodies = require "origin.bodies"
 local directives = require "origin.directives"
 local handler = require "origin.handler"
+local license = require "origin.license"
 local results = require "origin.results"
+local sidecar = require "origin.sidecar"
 
 
 local ngx = ngx
 local collectgarbage = collectgarbage
 local error = error
+local getinfo = debug.getinfo
 local md5 = ngx.md5
+local next = next
+local select = select
 local setmetatable = setmetatable
+local str_match = string.match
+local tonumber = tonumber
 local type = type
 
 
@@ -35,47 +45,88 @@ local _M = {}
 local http_block
 local locations = 0
 
+-- Blocks of location objects, with those of their parents.
+local blocks = setmetatable({}, { __mode = "k" })
 
-local function read(text, context)
-    if type(text) ~= "string" then
-        error("origin." .. context .. " takes a string of directives", 3)
+
+-- Where the caller of the function at that level of the stack stands, as
+-- "openresty.conf:47: ".
+local function place(level)
+    local info = getinfo(level + 1, "Sl")
+    if not info or info.currentline < 0 then
+        return ""
     end
 
-    local block, err = directives.read(text, context)
-    if not block then
-        error(err, 0)
+    local file, begin = str_match(info.short_src, "%((.*):(%d+)%)$")
+    if not file then
+        return info.short_src .. ":" .. info.currentline .. ": "
     end
 
-    return block
+    -- nginx names a block of Lua by the line that it begins on
+    return file .. ":" .. tonumber(begin) + info.currentline - 1 .. ": "
 end
 
 
-local function check_dictionaries()
-    for _, name in ipairs(DICTIONARIES) do
-        if not ngx.shared[name] then
-            error("origin: the http block lacks lua_shared_dict " .. name, 0)
-        end
-    end
+local function fail(message)
+    error(place(3) .. message, 0)
 end
 
 
 -- Sets what holds for all locations. At most once, before the first location.
-function _M.http(text)
+function _M.http(...)
     if http_block or locations > 0 then
-        error("origin.http must come once, before the first origin.location",
-              2)
+        fail("origin.http must come once, before the first origin.location")
     end
 
-    http_block = read(text, "http")
+    local text = ...
+    if type(text) ~= "string" or select("#", ...) > 1 then
+        fail("origin.http takes one string of directives")
+    end
+
+    local block, err = directives.read(text, "http")
+    if not block then
+        fail(err)
+    end
+
+    http_block = license.load(block)
 end
 
 
--- Returns an object whose content() answers the current request by these
--- directives. The object can not be changed.
-function _M.location(text)
-    local block = read(text, "location")
-    check_dictionaries()
+-- For init_worker_by_lua: what is to be found out before a client comes.
+function _M.start_worker()
+    license.start(sidecar.ask)
+end
 
+
+-- Takes a string of directives, and before it, if any, an object of another
+-- call, whose directives hold as well. Returns an object whose content()
+-- answers the current request by them. The object can not be changed.
+function _M.location(...)
+    local text, below = ..., EMPTY
+    local count = select("#", ...)
+    if count > 1 then
+        local parent
+        parent, text = ...
+        below = parent ~= nil and blocks[parent]
+    end
+
+    if not below or type(text) ~= "string" or count > 2 then
+        fail("origin.location takes a string of directives, and before it, "
+             .. "if any, the object of another origin.location")
+    end
+
+    local block, err = directives.read(text, "location")
+    if not block then
+        fail(err)
+    end
+
+    for i = 1, #DICTIONARIES do
+        if not ngx.shared[DICTIONARIES[i]] then
+            fail("the http block lacks lua_shared_dict " .. DICTIONARIES[i])
+        end
+    end
+
+    block = directives.overlay(below, block)
     local values, for_sidecar, canonical = directives.resolve(
         http_block or EMPTY, block)
 
@@ -86,28 +137,32 @@ function _M.location(text)
     end
 
     locations = locations + 1
+    local statuses = values.origin_status
     local settings = {
         handle_f4f = values.usp_handle_f4f,
         handle_ism = values.usp_handle_ism,
+        skip_rewrite = values.usp_skip_rewrite,
         cors = values.origin_cors,
         read_ahead = values.origin_read_ahead,
+        statuses = next(statuses) and statuses or nil,
         directives = for_sidecar,
         digest = canonical == "" and "" or md5(canonical),
     }
 
-    local methods = {
-        content = function()
-            return handler.content(settings)
-        end,
-    }
-
-    return setmetatable({}, {
-        __index = methods,
+    local object = setmetatable({}, {
+        __index = {
+            content = function()
+                return handler.content(settings)
+            end,
+        },
         __newindex = function()
-            error("the object of origin.location can not be changed", 2)
+            fail("the object of origin.location can not be changed")
         end,
         __metatable = false,
     })
+
+    blocks[object] = block
+    return object
 end
 
 

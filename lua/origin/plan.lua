@@ -102,7 +102,7 @@ local number_fields, delimited_fields = {}, {}
 
 -- Each takes the plan and the number.
 number_fields[1] = function(plan, value)
-    plan.context = results.contexts[value]
+    plan.result = value
 end
 
 number_fields[2] = function(plan, value)
@@ -181,6 +181,16 @@ delimited_fields[10] = function(plan, text, from, to)
     return true
 end
 
+delimited_fields[12] = function(plan, text, from, to)
+    plan.format = str_sub(text, from + 1, to)
+    return true
+end
+
+delimited_fields[13] = function(plan, text, from, to)
+    plan.kind = from < to and str_sub(text, from + 1, to) or nil
+    return true
+end
+
 
 -- The field numbers above; compared with the .proto by tests/contract.
 _M.fields = { numbers = number_fields, delimited = delimited_fields }
@@ -234,7 +244,7 @@ end
 -- takes, about.
 function _M.decode(text, from, to)
     local plan = {
-        context = results.contexts[0],
+        result = 0,
         status = 0,
         content_type = "application/octet-stream",
         content_length = "0",
@@ -256,6 +266,7 @@ function _M.decode(text, from, to)
         return nil, err
     end
 
+    plan.context = results.context(plan.result, plan.kind)
     if not plan.context or plan.status < 200 or plan.status > 599 then
         return nil, "no such result or status"
     end

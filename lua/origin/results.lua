@@ -1,13 +1,18 @@
 -- What a request ended in: names and numbers of origin.v1.Result.
--- Uses ngx in resolve() only.
+-- Uses ngx in resolve() and install() only.
+
+local bodiless = require "origin.http.bodiless"
+
 
 local ngx = ngx
 
 
 local getmetatable = getmetatable
+local pairs = pairs
 local pcall = pcall
 local rawget = rawget
 local setmetatable = setmetatable
+local str_find = string.find
 local type = type
 
 
@@ -37,12 +42,55 @@ _M.names = {
 
 _M.numbers = {}
 
--- What ngx.ctx.origin is, by number: one table for all requests.
-_M.contexts = {}
-
 for number, name in pairs(_M.names) do
     _M.numbers[name] = number
-    _M.contexts[number] = { result = name, number = number }
+end
+
+
+-- The kind of a request that no row of the sidecar claims.
+local OTHER = "other"
+
+-- Labels of metrics must not grow without end: more kinds than the sidecar has
+-- rows are no kinds.
+local MAX_KINDS = 64
+local KIND = "^[%l%d_.]+$"
+
+local contexts_by_kind, count = {}, 0
+
+
+-- Returns what ngx.ctx.origin is after a request of that kind ("hls.segment",
+-- nil for none) that ended in result number: one table for all of them; nil
+-- for an unknown number.
+function _M.context(number, kind)
+    local contexts = contexts_by_kind[kind or OTHER]
+
+    if not contexts then
+        if kind and (count >= MAX_KINDS or not str_find(kind, KIND)) then
+            return _M.context(number)
+        end
+
+        contexts = {}
+        for known, name in pairs(_M.names) do
+            contexts[known] = {
+                result = name,
+                number = known,
+                kind = kind or OTHER,
+            }
+        end
+
+        contexts_by_kind[kind or OTHER] = contexts
+        count = count + 1
+    end
+
+    return contexts[number]
+end
+
+
+-- Those of requests of no kind, by number.
+_M.contexts = {}
+
+for number in pairs(_M.names) do
+    _M.contexts[number] = _M.context(number)
 end
 
 
@@ -67,8 +115,9 @@ function _M.resolve(name)
 end
 
 
--- Makes the FMP4_* names readable as globals of env. Only __index is added:
--- ngx_lua keeps its guard against global writes in the same metatable.
+-- Makes the FMP4_* names readable as globals of env, and lets header filters
+-- set any status. Only __index is added: ngx_lua keeps its guard against
+-- global writes in the same metatable.
 function _M.install(env)
     local numbers = _M.numbers
     local mt = getmetatable(env)
@@ -84,6 +133,7 @@ function _M.install(env)
 
     local before = mt.__index
 
+    bodiless.install(ngx)
     mt.origin_results = true
     mt.__index = function(table, name)
         if numbers[name] then

@@ -1,8 +1,15 @@
 -- From a URI to a presentation and what is asked of it. Pure: no ngx.
 
+local utf8 = require "origin.utf8"
+
+
+local gmatch = string.gmatch
+local is_utf8 = utf8.is_valid
+local str_char = string.char
 local str_find = string.find
 local str_gsub = string.gsub
 local str_match = string.match
+local tonumber = tonumber
 
 
 -- The last one in the URI counts, so that a directory may be called a.mp4.
@@ -12,20 +19,11 @@ local PATTERNS = {
     "^(.*/[^/]+%.mp4)/(.*)$",
 }
 
+-- What the rewritten form has for a URI.
+local PRESENTATIONS = { "/[^/]+%.isml?$", "/[^/]+%.mp4$" }
+
 -- Files that are sent whole.
 local DOWNLOAD = "/[^/]+%.mp4$"
-
--- The byte sequences of UTF-8 beyond ASCII (RFC 3629). Replaced by a byte and
--- not by nothing, so that what stood around one cannot join to another.
-local SEQUENCES = {
-    "[\194-\223][\128-\191]",
-    "\224[\160-\191][\128-\191]",
-    "[\225-\236\238\239][\128-\191][\128-\191]",
-    "\237[\128-\159][\128-\191]",
-    "\240[\144-\191][\128-\191][\128-\191]",
-    "[\241-\243][\128-\191][\128-\191][\128-\191]",
-    "\244[\128-\143][\128-\191][\128-\191]",
-}
 
 -- Fragments of packaged HDS: nameSeg1-Frag7 lies in nameSeg1.f4f.
 local PACKAGED = "^(.*/[^/]*Seg([1-9]%d*))%-Frag([1-9]%d*)$"
@@ -37,26 +35,14 @@ local MAX_VIRTUAL_PATH = 2048
 local _M = {}
 
 
-local function is_utf8(text)
-    if not str_find(text, "[\128-\255]") then
-        return true
-    end
-
-    for i = 1, #SEQUENCES do
-        text = str_gsub(text, SEQUENCES[i], "u")
-    end
-
-    return not str_find(text, "[\128-\255]")
-end
-
-
 -- Splits a decoded URI: "/vod/video.ism/dash/x.dash" gives "/vod/video.ism"
 -- and "dash/x.dash"; "/vod/video.mp4" gives itself and "", the download of the
 -- file. Returns nil, result name when there is nothing to ask
 -- the sidecar: FMP4_BAD_REQUEST for what only an attacker sends (control
 -- bytes, dot segments that outlived nginx's normalisation) or what the contract
--- with the sidecar cannot carry (other encodings than UTF-8), FMP4_NOT_FOUND
--- for a URI without presentation or virtual path.
+-- with the sidecar cannot carry (other encodings than UTF-8), FMP4_FORBIDDEN
+-- for a server manifest itself, FMP4_NOT_FOUND for another URI without
+-- presentation or virtual path.
 --
 -- ism, f4f: what the location handles (usp_handle_ism, usp_handle_f4f; only the
 -- first by default). "/hds/xSeg1-Frag7" is a fragment of packaged HDS where it
@@ -95,6 +81,10 @@ function _M.split(uri, ism, f4f)
         path = nil
     end
 
+    if not path and ism ~= false and str_find(uri, PRESENTATIONS[1]) then
+        return nil, "FMP4_FORBIDDEN"
+    end
+
     if not path or str_find(path, "//", 1, true) then
         return nil, "FMP4_NOT_FOUND"
     end
@@ -104,6 +94,70 @@ function _M.split(uri, ism, f4f)
     end
 
     return path, virtual_path, packaged
+end
+
+
+local function unescape(hex)
+    return str_char(tonumber(hex, 16))
+end
+
+
+-- What the parameter file of a query says: nil where there is none; false
+-- where it says nothing of use (empty, absolute, twice, a broken escape).
+local function file_of(query)
+    local found
+    for value in gmatch("&" .. (query or ""), "&file=([^&]*)") do
+        local bare = str_gsub(value, "%%%x%x", "")
+        if found ~= nil or value == "" or str_find(bare, "%", 1, true) then
+            return false
+        end
+
+        found = str_gsub(value, "%%(%x%x)", unescape)
+    end
+
+    return found and not str_find(found, "^/") and found
+end
+
+
+-- Turns the rewritten form of a request, "/dir/video.ism" with the query
+-- "file=dash/x.dash", into "/dir/video.ism/dash/x.dash", with which it shares
+-- its plan; everything else stays as it is. only: the rewritten form is the
+-- only one (usp_skip_rewrite). f4f: as in split. Returns nil, result name for
+-- what is refused; never a URI that split sees another presentation in.
+function _M.unrewrite(uri, query, only, f4f)
+    local path, virtual_path, packaged = _M.split(uri, true, f4f)
+    local is_plain = path and virtual_path ~= ""
+    local file = file_of(query)
+
+    if packaged or not is_plain and file == nil then
+        return uri
+    end
+
+    if is_plain or not (str_find(uri, PRESENTATIONS[1])
+                        or str_find(uri, PRESENTATIONS[2]))
+    then
+        if only then
+            return nil, "FMP4_NOT_FOUND"
+        end
+
+        return uri
+    end
+
+    if not file then
+        return nil, "FMP4_BAD_REQUEST"
+    end
+
+    local joined = uri .. "/" .. file
+    path, virtual_path = _M.split(joined)
+    if not path then
+        return nil, virtual_path
+    end
+
+    if path ~= uri then
+        return nil, "FMP4_BAD_REQUEST"
+    end
+
+    return joined
 end
 
 

@@ -5,6 +5,7 @@
 
 local client = require "origin.rpc.client"
 local encode = require "origin.rpc.encode"
+local license = require "origin.license"
 local messages = require "origin.rpc.messages"
 local plan_module = require "origin.plan"
 local store = require "origin.store"
@@ -47,7 +48,8 @@ function _M.key_of(question, virtual_path)
 end
 
 
-local function keep_ahead(question, reply, spans)
+-- ttl: of the plan that was asked for; those read ahead hold as long.
+local function keep_ahead(question, reply, spans, ttl)
     local last
 
     for i = #spans, 1, -1 do
@@ -61,7 +63,8 @@ local function keep_ahead(question, reply, spans)
         last = last or virtual_path
         store.keep_encoded(_M.key_of(question, virtual_path),
                            str_sub(reply, ahead.plan[1] + 1, ahead.plan[2]),
-                           i < #spans, i % MARK_EVERY == 1 and last or nil)
+                           ttl, i < #spans,
+                           i % MARK_EVERY == 1 and last or nil)
     end
 
     store.link(question.key, last)
@@ -101,6 +104,10 @@ function _M.ask(question, read_ahead)
         return _M.at_fault(), nil, "the plan is not valid: " .. err
     end
 
+    if plan.context.result == "FMP4_NO_LICENSE" then
+        license.report(plan)
+    end
+
     local text = str_sub(reply, spans.plan[1] + 1, spans.plan[2])
 
     -- Behind the last segment nothing comes, however often it is asked for.
@@ -108,7 +115,7 @@ function _M.ask(question, read_ahead)
 
     if spans.ahead then
         local ok
-        ok, err = keep_ahead(question, reply, spans.ahead)
+        ok, err = keep_ahead(question, reply, spans.ahead, plan.ttl)
         if not ok then
             return plan, text, "plans read ahead are not valid: " .. err
         end

@@ -13,6 +13,8 @@ local plan_module = require "origin.plan"
 local ngx = ngx
 local band = bit.band
 local decode_plan = plan_module.decode
+local max = math.max
+local min = math.min
 local now = ngx.now
 local shared = ngx.shared
 local unchanged = files.unchanged
@@ -31,8 +33,8 @@ local AHEAD_SECONDS = 600
 local FULL_SECONDS = 5
 
 -- Flags of plans in the shared dictionary: has a mark; the next one of its
--- track was planned too.
-local MARKED, FOLLOWED = 1, 2
+-- track was planned too; was read ahead.
+local MARKED, FOLLOWED, AHEAD = 1, 2, 4
 
 local _M = {}
 local decoded = lru.new(WORKER_BYTES)
@@ -87,7 +89,12 @@ function _M.find_shared(key)
     end
 
     if plan.ttl > 0 then
-        plan.expires = now() + (dict:ttl(key) or 0)
+        local left = dict:ttl(key) or 0
+        if band(flags or 0, AHEAD) ~= 0 then
+            left = left + max(0, plan.ttl - AHEAD_SECONDS)
+        end
+
+        plan.expires = now() + left
     end
 
     if not is_valid(plan) then
@@ -128,8 +135,9 @@ end
 
 
 -- Keeps a plan of a media segment as it came: it is decoded by whoever needs
--- it, another worker perhaps. mark: a string for the first one who does.
-function _M.keep_encoded(key, text, followed, mark)
+-- it, another worker perhaps. ttl: of the plan, seconds, or 0. mark: a string
+-- for the first one who does.
+function _M.keep_encoded(key, text, ttl, followed, mark)
     local dict = shared.origin_plans
     if not followed and not mark and _M.is_followed(key) then
         return
@@ -139,8 +147,9 @@ function _M.keep_encoded(key, text, followed, mark)
         dict:set("mark:" .. key, mark, AHEAD_SECONDS)
     end
 
-    local flags = (followed and FOLLOWED or 0) + (mark and MARKED or 0)
-    local _, _, pushed_out = dict:set(key, text, AHEAD_SECONDS, flags)
+    local flags = AHEAD + (followed and FOLLOWED or 0) + (mark and MARKED or 0)
+    local life = ttl > 0 and min(ttl, AHEAD_SECONDS) or AHEAD_SECONDS
+    local _, _, pushed_out = dict:set(key, text, life, flags)
     if pushed_out then
         full_until = now() + FULL_SECONDS
     end

@@ -6,16 +6,17 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
 
 from sidecar.codecs.facts import AudioFacts, TextFacts, VideoFacts
 from sidecar.errors import MediaError, OriginError
-from sidecar.media.build import default_bitrate, default_name, track_language, unique_names
+from sidecar.media.build import default_bitrate, track_language
 from sidecar.media.index import index_media
 from sidecar.media.languages import is_language
+from sidecar.media.naming import described, names, unique_names
 from sidecar.media.option_table import FLAG_OPTIONS, OPTIONS
 from sidecar.media.options import option_name, parse_options
 from sidecar.media.server_manifest import (
@@ -183,12 +184,12 @@ def _create(arguments: _Arguments) -> None:
     for warning in parse_options(arguments.options, "").warnings:
         click.echo(f"warning: {warning}", err=True)
     indexed: dict[str, MediaFile] = {}
-    entries: list[Entry] = []
+    found: list[tuple[Entry, Track]] = []
     for given in arguments.inputs:
         if given.path not in indexed:
             indexed[given.path] = _index(given.path)
-        entries += _entries(given, indexed[given.path], output)
-    entries = _named(entries)
+        found += _entries(given, indexed[given.path], output)
+    entries = _named(found)
     manifest = ServerManifest(
         metas=(
             ("clientManifestRelativePath", f"{output.stem}.ismc"),
@@ -218,7 +219,7 @@ def _index(path: str) -> MediaFile:
     return media
 
 
-def _entries(given: _Input, media: MediaFile, output: Path) -> list[Entry]:
+def _entries(given: _Input, media: MediaFile, output: Path) -> list[tuple[Entry, Track]]:
     wanted_id = given.track.get("track_id")
     wanted_type = given.track.get("track_type")
     tracks = [
@@ -235,14 +236,15 @@ def _entries(given: _Input, media: MediaFile, output: Path) -> list[Entry]:
     src = os.path.relpath(
         Path(os.path.realpath(folder or ".")) / name, os.path.realpath(output.parent)
     )
-    return [_entry(given, track, src) for track in tracks]
+    return [(_entry(given, track, src), track) for track in tracks]
 
 
 def _entry(given: _Input, track: Track, src: str) -> Entry:
     options = given.track
     language = options.get("track_language") or track_language(track)
     params = [("trackID", str(track.track_id))]
-    params.append(("trackName", options.get("track_name") or default_name(track.kind, language)))
+    if "track_name" in options:
+        params.append(("trackName", options["track_name"]))
     params.append(("TimeScale", str(track.timescale)))
     params += _facts(track)
     if "track_role" in options:
@@ -281,25 +283,39 @@ def _facts(track: Track) -> list[tuple[str, str]]:
     return params
 
 
-def _named(entries: list[Entry]) -> list[Entry]:
-    """``entries`` in the order of manifests, their names unique, those left out that the kind
-    alone implies."""
-    ordered = in_order(tuple(entries))
-    names = unique_names((entry.track_name or "", entry.bitrate or 0) for entry in ordered)
-    return [
-        Entry(
-            kind=entry.kind,
-            src=entry.src,
-            bitrate=entry.bitrate,
+def _named(found: Sequence[tuple[Entry, Track]]) -> list[Entry]:
+    """The entries in the order of manifests, their names unique, those left out that the kind alone
+    implies."""
+    told = [
+        described(
+            track,
+            given=entry.track_name,
             language=entry.language,
-            params=tuple(
-                (key, name if key == "trackName" else value)
-                for key, value in entry.params
-                if key != "trackName" or name != entry.kind.value or entry.language
-            ),
+            role=entry.role,
+            label=entry.label,
+            bitrate=entry.bitrate or 0,
+            source=entry.src,
         )
-        for entry, name in zip(ordered, names, strict=True)
+        for entry, track in found
     ]
+    named = [
+        _with_name(entry, name.track_name)
+        for (entry, _), name in zip(found, names(told), strict=True)
+    ]
+    ordered = in_order(tuple(named))
+    unique = unique_names((entry.track_name or "", entry.bitrate or 0) for entry in ordered)
+    return [
+        _with_name(entry, None if name == entry.kind.value and not entry.language else name)
+        for entry, name in zip(ordered, unique, strict=True)
+    ]
+
+
+def _with_name(entry: Entry, name: str | None) -> Entry:
+    """``entry`` with the trackName ``name``, which stands behind its trackID; None = without."""
+    params = [param for param in entry.params if param[0] != "trackName"]
+    if name is not None:
+        params.insert(1, ("trackName", name))
+    return replace(entry, params=tuple(params))
 
 
 def _write(output: Path, data: bytes) -> None:

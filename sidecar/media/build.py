@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from sidecar.errors import InvalidMedia, MediaError, NotFound, UnsupportedMedia
 from sidecar.media.languages import is_language
+from sidecar.media.naming import described, names, unique_names
 from sidecar.media.options import parse_options
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.server_manifest import KIND_ORDER, Entry, ServerManifest
@@ -46,7 +47,7 @@ def presentation_from_manifest(
         (entry.src, entry.track_id) for entry in manifest.entries if entry.track_id is not None
     }
     taken: dict[tuple[str, Kind], int] = {}
-    renditions = []
+    found: list[tuple[Track, Entry | None]] = []
     warnings = []
     for entry in manifest.entries:
         media = files[entry.src]
@@ -55,15 +56,15 @@ def presentation_from_manifest(
         except UnsupportedMedia as error:
             warnings.append(error.sentence)
             continue
-        renditions.append(_rendition(track, entry))
-    if not renditions:
+        found.append((track, entry))
+    if not found:
         raise UnsupportedMedia(
             f"no track of the server manifest can be served: {_few(warnings)}", path=identity.path
         )
     unique = {files[entry.src].source.path: files[entry.src] for entry in manifest.entries}
     return Presentation(
         name=name,
-        renditions=_ordered(renditions),
+        renditions=_ordered(_renditions(found)),
         options=manifest.options,
         sources=_sources(identity, unique.values()),
         last_modified_ns=identity.mtime_ns,
@@ -81,17 +82,12 @@ def presentation_from_media(name: str, media: MediaFile) -> Presentation:
         raise _no_track("the file", media, media.source.path)
     return Presentation(
         name=name,
-        renditions=_ordered(_rendition(track, None) for track in media.tracks),
+        renditions=_ordered(_renditions([(track, None) for track in media.tracks])),
         options={},
         sources=_sources(media.source, (media,)),
         last_modified_ns=media.source.mtime_ns,
         warnings=_left_out([media]),
     )
-
-
-def default_name(kind: Kind, language: str | None) -> str:
-    """trackName where none is given: the kind and the language (``audio_eng``, ``video``)."""
-    return f"{kind.value}_{language}" if language else kind.value
 
 
 def default_bitrate(track: Track) -> int:
@@ -102,37 +98,6 @@ def default_bitrate(track: Track) -> int:
 def track_language(track: Track) -> str | None:
     """The language that the media says, where it has the form of one."""
     return track.language if track.language and is_language(track.language) else None
-
-
-def unique_names(named: Iterable[tuple[str, int]]) -> list[str]:
-    """The trackName of each (trackName, bitrate): the same, with ``_1``, ``_2`` ... behind it
-    where an earlier ``name=bitrate`` is the same, or where one would end in ``-`` and the other:
-    URLs join basenames and selectors with dashes."""
-    pairs = list(named)
-    given = {f"{name}={bitrate}" for name, bitrate in pairs}
-    used: dict[str, set[str]] = {}
-    names = []
-    for name, bitrate in pairs:
-        chosen, suffix = name, 0
-        selector = f"{chosen}={bitrate}"
-        while _collides(selector, used) or (suffix and selector in given):
-            suffix += 1
-            chosen = f"{name}_{suffix}"
-            selector = f"{chosen}={bitrate}"
-        used.setdefault(_last_part(selector), set()).add(selector)
-        names.append(chosen)
-    return names
-
-
-def _last_part(selector: str) -> str:
-    return selector.rpartition("-")[2]
-
-
-def _collides(selector: str, used: Mapping[str, set[str]]) -> bool:
-    return any(
-        f"-{selector}".endswith(f"-{other}") or f"-{other}".endswith(f"-{selector}")
-        for other in used.get(_last_part(selector), ())
-    )
 
 
 def _refuse_encryption(manifest: ServerManifest, identity: SourceIdentity) -> None:
@@ -208,23 +173,40 @@ def _left_out(files: Iterable[MediaFile]) -> tuple[str, ...]:
     )
 
 
-def _rendition(track: Track, entry: Entry | None) -> Rendition:
-    language = (entry.language if entry else None) or track_language(track)
-    return Rendition(
-        name=(entry.track_name if entry else None) or default_name(track.kind, language),
-        bitrate=(entry.bitrate if entry else None) or default_bitrate(track),
-        language=language,
-        label=entry.label if entry else None,
-        role=entry.role if entry else None,
-        track=track,
-    )
+def _renditions(found: Sequence[tuple[Track, Entry | None]]) -> list[Rendition]:
+    languages = [(entry and entry.language) or track_language(track) for track, entry in found]
+    bitrates = [(entry and entry.bitrate) or default_bitrate(track) for track, entry in found]
+    told = [
+        described(
+            track,
+            given=entry.track_name if entry else None,
+            language=language,
+            role=entry.role if entry else None,
+            label=entry.label if entry else None,
+            bitrate=bitrate,
+            source=track.source,
+        )
+        for (track, entry), language, bitrate in zip(found, languages, bitrates, strict=True)
+    ]
+    return [
+        Rendition(
+            name=name.track_name,
+            bitrate=one.bitrate,
+            language=one.language,
+            label=one.label,
+            role=one.role,
+            track=track,
+            choice=name.choice,
+        )
+        for (track, _), one, name in zip(found, told, names(told), strict=True)
+    ]
 
 
 def _ordered(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
     """Audio, text, video, each by ascending bitrate, with selectors that are unique."""
     ordered = sorted(renditions, key=lambda one: (KIND_ORDER[one.kind], one.bitrate))
-    names = unique_names((one.name, one.bitrate) for one in ordered)
+    unique = unique_names((one.name, one.bitrate) for one in ordered)
     return tuple(
         one if one.name == name else replace(one, name=name)
-        for one, name in zip(ordered, names, strict=True)
+        for one, name in zip(ordered, unique, strict=True)
     )

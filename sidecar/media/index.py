@@ -24,6 +24,7 @@ from sidecar.boxes.tables import MAX_SAMPLES
 from sidecar.codecs.describe import describe
 from sidecar.codecs.facts import AudioFacts, Facts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
+from sidecar.media.captions import has_captions
 from sidecar.media.columns import Columns, check_inside, concatenate
 from sidecar.media.edits import Window, begin_with_picture, edit_window, present, video_lead
 from sidecar.media.fragmented import fragment_columns, stored_fragments
@@ -94,7 +95,7 @@ def _index(source: Source, data_file: DataFile | None) -> MediaFile:
     data = _Data(identity, None if layout.moofs else data_file)
     playable = _playable_tracks(movie, bool(layout.moofs), data, skipped)
     columns = _all_columns(playable, movie, layout, identity, skipped)
-    tracks = _present_all(playable, columns, skipped)
+    tracks = _present_all(playable, columns, source, skipped)
     if not tracks and playable and layout.cut_at is not None:
         raise InvalidMedia(
             "the file ends inside its first fragment",
@@ -304,6 +305,7 @@ def _complete_runs(layout: Layout, movie: Movie, file_size: int, skipped: list[s
 def _present_all(
     playable: Sequence[_Playable],
     columns: Sequence[Columns],
+    source: Source,
     skipped: list[str],
 ) -> list[Track]:
     windows = [_window(track, own) for track, own in zip(playable, columns, strict=True)]
@@ -341,6 +343,9 @@ def _present_all(
                 edit_media_time=edit_media_time,
                 samples=samples,
                 source=track.data,
+                closed_captions=track.kind is Kind.VIDEO
+                and track.data == source.identity
+                and has_captions(source, samples),
             )
         )
     return tracks

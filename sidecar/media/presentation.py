@@ -21,6 +21,8 @@ class Rendition:
     ``name``: trackName; ``bitrate``: systemBitrate, bit/s. Both together, as ``name=bitrate``, are
     unique in a presentation. ``language``: as the server manifest says, else the track's; None when
     unknown. ``label``: human-readable name or None. ``role``: DASH role value, or None for default.
+    ``choice``: what a viewer chooses: the same for renditions that hold one content in several
+    encodings, for no others; the name where nothing else is said.
     """
 
     name: str
@@ -29,6 +31,11 @@ class Rendition:
     label: str | None
     role: str | None
     track: Track
+    choice: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.choice:
+            object.__setattr__(self, "choice", self.name)
 
     @property
     def selector(self) -> str:

@@ -105,7 +105,8 @@ class Track:
     ``language``: ISO 639-2/T or BCP 47, None when the media does not say (``und``).
     ``handler_name``: hdlr name, may be empty. ``source``: the file that holds the samples, not the
     one that describes them where that refers to another. ``text``: the content of a text file,
-    which has no samples; None for tracks of media files.
+    which has no samples; None for tracks of media files. ``closed_captions``: whether pictures hold
+    any, as far as the first ones tell; False for data in another file.
     """
 
     kind: Kind
@@ -119,6 +120,7 @@ class Track:
     samples: Samples
     source: SourceIdentity
     text: TimedText | None = None
+    closed_captions: bool = False
 
     def presentation_time(self) -> NDArray[np.int64]:
         """int64[n]: presentation time of every sample, track timescale, decode order."""

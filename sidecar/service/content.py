@@ -24,7 +24,8 @@ class Content:
     ``root``: the document root, symlinks resolved. ``path``: the file, symlinks resolved.
     ``asked``: the file as the request named it, below the root as the request named it: what to
     look at again to see whether a symlink has been turned elsewhere. ``name``: basename without
-    its extension.
+    its extension. ``allowed``: folders outside the root, symlinks resolved, that what it names may
+    lie in.
     """
 
     root: str
@@ -32,20 +33,29 @@ class Content:
     asked: str
     name: str
     is_manifest: bool
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """What its sources may lie in."""
+        return (self.root, *self.allowed)
 
 
-def _inside(root: str, path: str) -> bool:
-    return path.startswith(root if root.endswith("/") else root + "/")
+def _inside_any(folders: tuple[str, ...], path: str) -> bool:
+    return any(path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
 def resolve(
     document_root: str,
     path: str,
     extensions: frozenset[str] = MANIFEST_EXTENSIONS | MEDIA_EXTENSIONS,
+    *,
+    allowed: Iterable[str] = (),
 ) -> Content:
     """The content that the request path ``path`` names below ``document_root``.
 
-    ``extensions``: of the files that are asked for, in lower case.
+    ``extensions``: of the files that are asked for, in lower case. ``allowed``: folders, absolute,
+    that its sources may lie in as well (``origin_allow_src``).
 
     Raises ``BadRequest`` for paths that cannot be names of files, ``Forbidden`` when the file lies
     outside the document root once symlinks are resolved, ``NotFound`` when it does not exist or
@@ -63,10 +73,11 @@ def resolve(
     root = os.path.realpath(document_root)
     return Content(
         root=root,
-        path=_real_path(root, asked, "the content"),
+        path=_real_path((root,), asked, "the content"),
         asked=asked,
         name=pure.stem,
         is_manifest=extension in MANIFEST_EXTENSIONS,
+        allowed=tuple(os.path.realpath(folder) for folder in allowed),
     )
 
 
@@ -74,35 +85,38 @@ def resolve_source(content: Content, src: str) -> str:
     """The real path of the media file that the server manifest ``content`` calls ``src``.
 
     ``src`` is relative to the folder of the manifest, or absolute; either way the file must lie
-    inside the document root once symlinks are resolved. Raises ``Forbidden`` when it does not, or
-    when ``src`` is a URL; ``NotFound`` when there is no such file.
+    inside the document root or an allowed folder once symlinks are resolved. Raises ``Forbidden``
+    when it does not, or when ``src`` is a URL; ``NotFound`` when there is no such file.
     """
     if "\0" in src or not src:
         raise Forbidden("the server manifest names a source that is not a file name")
     if "://" in src:
         raise Forbidden("the server manifest names a remote source, which is not allowed here")
     what = f"the source {PurePosixPath(src).name} of the server manifest"
-    return _real_path(content.root, str(PurePosixPath(content.path).parent / src), what)
+    return _real_path(content.folders, str(PurePosixPath(content.path).parent / src), what)
 
 
 def check_references(content: Content, references: Iterable[SourceIdentity]) -> None:
     """Raises ``Forbidden`` unless the files that a media file of ``content`` refers to lie inside
-    the document root."""
+    the document root or an allowed folder."""
     for reference in references:
-        if not _inside(content.root, reference.path):
+        if not _inside_any(content.folders, reference.path):
             raise Forbidden("the media file refers to a file outside the document root")
 
 
-def _real_path(root: str, path: str, what: str) -> str:
+def _real_path(folders: tuple[str, ...], path: str, what: str) -> str:
+    """``path`` with symlinks resolved, inside one of ``folders``; ``Forbidden``, ``NotFound``."""
     try:
         real = os.path.realpath(path, strict=True)
+        exists = True
     except PermissionError:
         raise Forbidden(f"{what} may not be read") from None
     except OSError:
-        # A missing file outside is refused like a present one, or answers would tell which exist.
         real = os.path.realpath(path)
-        if _inside(root, real):
-            raise NotFound(f"{what} does not exist") from None
-    if not _inside(root, real):
+        exists = False
+    # A missing file outside is refused like a present one, or answers would tell which exist.
+    if not _inside_any(folders, real):
         raise Forbidden(f"{what} lies outside the document root")
+    if not exists:
+        raise NotFound(f"{what} does not exist")
     return real

@@ -12,7 +12,7 @@ from sidecar.errors import Result
 from sidecar.mux.plan import CacheClass, FileRanges, HeadedRanges, Inline, Kept, MixedRanges, Plan
 from sidecar.rpc import origin_pb2
 from sidecar.service.spool import SMALLEST, content_key
-from sidecar.service.statuses import status_of
+from sidecar.service.statuses import playout_of, status_of
 from sidecar.storage.source import SourceIdentity
 
 # Tags of the columns of FileRanges: field number and wire type 2 (length-delimited).
@@ -34,7 +34,7 @@ class SourceTable:
         self._last_modified = last_modified
         self._messages: list[origin_pb2.Source] = []
         self._position: dict[str, int] = {}
-        self._common: dict[tuple[str, CacheClass], bytes] = {}
+        self._common: dict[tuple[str, CacheClass, str], bytes] = {}
         for identity in identities:
             self.position(identity)
 
@@ -52,9 +52,9 @@ class SourceTable:
         """How many files every plan lists."""
         return len(self._messages)
 
-    def common(self, content_type: str, cache_class: CacheClass) -> bytes:
+    def common(self, content_type: str, cache_class: CacheClass, format_name: str) -> bytes:
         """The encoded fields that all successful plans of such content share."""
-        key = (content_type, cache_class)
+        key = (content_type, cache_class, format_name)
         encoded = self._common.get(key)
         if encoded is None:
             encoded = self._common[key] = origin_pb2.Plan(
@@ -63,6 +63,7 @@ class SourceTable:
                 cache_class=cache_class.value,  # type: ignore[arg-type]
                 last_modified=self._last_modified,
                 sources=self._messages,
+                format=playout_of(format_name),
             ).SerializeToString()
         return encoded
 
@@ -77,8 +78,10 @@ def source_message(identity: SourceIdentity) -> origin_pb2.Source:
     )
 
 
-def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> None:
-    """Fills the empty ``message`` with a successful ``plan``.
+def write_plan(
+    message: origin_pb2.Plan, plan: Plan, sources: SourceTable, format_name: str = ""
+) -> None:
+    """Fills the empty ``message`` with a successful ``plan`` of a format, if of any.
 
     The entity tag covers everything that the body depends on: inline bytes, ranges, and size and
     mtime of each file, not its path or inode, so that two origins with copies of a file agree.
@@ -129,7 +132,7 @@ def write_plan(message: origin_pb2.Plan, plan: Plan, sources: SourceTable) -> No
     message.etag = f'"{digest.hexdigest()}"'
     for name, value in plan.headers:
         message.headers.add(name=name, value=value)
-    message.MergeFromString(sources.common(plan.content_type, plan.cache_class))
+    message.MergeFromString(sources.common(plan.content_type, plan.cache_class, format_name))
     # Files of this plan alone, behind those that all plans of the presentation list.
     for at, (ranges, source_of_part) in enumerate(kept, sources.count):
         ranges.source = at
@@ -179,8 +182,12 @@ def refusal(
     sentence: str,
     format_name: str = "",
     headers: Iterable[tuple[str, str]] = (),
+    kind: str = "",
 ) -> origin_pb2.Plan:
-    """The plan of a request that ended in ``result``: a status and one sentence, never cached."""
+    """The plan of a request that ended in ``result``: a status and one sentence, never cached.
+
+    ``kind``: name of the row that claimed it.
+    """
     body = f"{sentence}\n".encode()
     return origin_pb2.Plan(
         result=result.value,  # type: ignore[arg-type]
@@ -190,4 +197,6 @@ def refusal(
         parts=[origin_pb2.Part(inline=body)],
         length=len(body),
         cache_class=origin_pb2.CACHE_NONE,
+        format=playout_of(format_name),
+        kind=kind,
     )

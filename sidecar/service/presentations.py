@@ -32,6 +32,9 @@ MAX_MANIFEST_BYTES = 8 << 20
 MAX_PRESENTATIONS = 512
 _MAX_QUERIES = 64
 
+# Document root, path below it, folders that its sources may lie in.
+_Key = tuple[str, str, tuple[str, ...]]
+
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
@@ -83,24 +86,27 @@ class LoadedPresentation:
 
 
 class PresentationCache:
-    """Presentations by (document root, path). One event loop only."""
+    """Presentations by document root, path and allowed folders. One event loop only."""
 
     def __init__(self, index_budget: int, executor: Executor) -> None:
         self.index = IndexCache(index_budget, executor, on_drop=self._index_dropped)
         self._executor = executor
-        self._entries: OrderedDict[tuple[str, str], LoadedPresentation] = OrderedDict()
-        self._users: dict[str, set[tuple[str, str]]] = {}
-        self._running: dict[tuple[str, str], asyncio.Task[LoadedPresentation]] = {}
+        self._entries: OrderedDict[_Key, LoadedPresentation] = OrderedDict()
+        self._users: dict[str, set[_Key]] = {}
+        self._running: dict[_Key, asyncio.Task[LoadedPresentation]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def get(self, document_root: str, path: str) -> LoadedPresentation:
-        """The presentation that ``path`` names below ``document_root``.
+    async def get(
+        self, document_root: str, path: str, allowed: tuple[str, ...] = ()
+    ) -> LoadedPresentation:
+        """The presentation that ``path`` names below ``document_root``; what it names may lie in
+        the folders ``allowed`` as well.
 
         Raises ``BadRequest``, ``Forbidden``, ``NotFound``, ``StorageError`` or a ``MediaError``.
         """
-        key = (document_root, path)
+        key = (document_root, path, allowed)
         loaded = self._entries.get(key)
         if loaded is not None:
             if loaded.is_current:
@@ -115,15 +121,16 @@ class PresentationCache:
             task.add_done_callback(lambda done: self._finished(key, done))
         return await asyncio.shield(task)
 
-    async def _load(self, key: tuple[str, str]) -> LoadedPresentation:
-        content = resolve(*key)
+    async def _load(self, key: _Key) -> LoadedPresentation:
+        document_root, path, allowed = key
+        content = resolve(document_root, path, allowed=allowed)
         if content.is_manifest:
             loaded = await self._from_manifest(content)
         else:
             loaded = await self._from_media(content)
         self._remember(key, loaded)
         for warning in loaded.presentation.warnings:
-            log.warning("left out", path=key[1], reason=warning)
+            log.warning("left out", path=path, reason=warning)
         return loaded
 
     async def _from_media(self, content: Content) -> LoadedPresentation:
@@ -164,7 +171,7 @@ class PresentationCache:
         lookups += _references(indexed)
         return _loaded(presentation, tuple(indexed), tuple(lookups))
 
-    def _remember(self, key: tuple[str, str], loaded: LoadedPresentation) -> None:
+    def _remember(self, key: _Key, loaded: LoadedPresentation) -> None:
         self.index.keep(loaded.files)
         self._entries[key] = loaded
         for media in loaded.files:
@@ -172,7 +179,7 @@ class PresentationCache:
         while len(self._entries) > MAX_PRESENTATIONS:
             self._forget(next(iter(self._entries)))
 
-    def _forget(self, key: tuple[str, str]) -> None:
+    def _forget(self, key: _Key) -> None:
         loaded = self._entries.pop(key, None)
         for media in loaded.files if loaded is not None else ():
             users = self._users.get(media.source.path, set())
@@ -184,7 +191,7 @@ class PresentationCache:
         for key in tuple(self._users.get(path, ())):
             self._forget(key)
 
-    def _finished(self, key: tuple[str, str], task: asyncio.Task[LoadedPresentation]) -> None:
+    def _finished(self, key: _Key, task: asyncio.Task[LoadedPresentation]) -> None:
         del self._running[key]
         if not task.cancelled():
             task.exception()  # seen, even when every caller has gone away

@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
+from sidecar.service.child import BEAT_SECONDS
 from sidecar.service.logging import LogFormat, configure_logging
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
@@ -39,7 +40,8 @@ class WorkerSettings:
     ``socket``: path of its Unix socket. ``index_budget``: bytes of track indexes that it keeps.
     ``grace``: seconds that calls in flight have to finish after a stop.
     ``spool``: folder for large bodies, of this process alone, None = none; ``spool_budget``: bytes.
-    ``parent``: file descriptor that reads end-of-file when the supervisor is gone; None = alone.
+    ``parent``: file descriptor that reads end-of-file when the supervisor is gone; ``beats``: one
+    to which this process writes whenever a call over its socket was answered; None = alone.
     """
 
     socket: Path
@@ -48,6 +50,7 @@ class WorkerSettings:
     log_format: LogFormat = "console"
     log_level: str = "info"
     parent: int | None = None
+    beats: int | None = None
     spool: Path | None = None
     spool_budget: int = 0
 
@@ -76,8 +79,10 @@ async def _serve(settings: WorkerSettings) -> None:
         gc.collect()
         gc.freeze()
         log.info("serving", socket=str(settings.socket), pid=os.getpid())
+        beating = loop.create_task(_beat(settings.beats, Path(settings.socket.name)))
         await stop.wait()
         log.info("stopping", socket=str(settings.socket), pid=os.getpid())
+        beating.cancel()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.grace)
         settings.socket.unlink(missing_ok=True)
@@ -121,6 +126,25 @@ def bind(server: grpc.aio.Server, socket: Path) -> None:
         raise OSError(f"cannot listen on {socket}: {error}") from error
     finally:
         os.umask(mask)
+
+
+async def _beat(descriptor: int | None, socket: Path) -> None:
+    """Writes to ``descriptor`` every BEAT_SECONDS if a health check over ``socket`` (in the working
+    directory) is answered, and it is still the one that was bound: others come through its name."""
+    if descriptor is None:
+        return
+    bound = socket.stat()
+    name = origin_pb2.DESCRIPTOR.services_by_name["Origin"].full_name
+    request = health_pb2.HealthCheckRequest(service=name)
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError, OSError):
+                reply = await check(request, timeout=BEAT_SECONDS)
+                serves = reply.status == health_pb2.HealthCheckResponse.SERVING
+                if serves and os.path.samestat(bound, socket.stat()):
+                    os.write(descriptor, b".")
+            await asyncio.sleep(BEAT_SECONDS)
 
 
 def _watch_parent(

@@ -30,6 +30,7 @@ from sidecar.timeline.clips import WHOLE
 MAX_READ_AHEAD = 64
 # Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
 _MAKING = 2
+_ALLOW_SRC = "origin_allow_src"
 
 _EXPECTED = frozenset(
     {
@@ -58,7 +59,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         self, request: origin_pb2.PlanRequest, context: Any
     ) -> origin_pb2.PlanReply:
         """The plan for ``request`` and those read ahead; never raises for what a client asked."""
-        format_name = ""
+        format_name = kind_name = ""
         try:
             if request.method not in ("GET", "HEAD", ""):
                 return origin_pb2.PlanReply(
@@ -70,7 +71,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 )
             directives = {given.name: tuple(given.args) for given in request.directives}
             if is_packaged(request.path, directives):
-                format_name = "hds"
+                format_name, kind_name = "hds", "hds.packaged"
                 return await self._packaged(request)
             static = prefers_static(directives)
             if static and (stands := await asyncio.to_thread(_static, request)) is not None:
@@ -79,29 +80,38 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if found is None:
                 raise NotFound("no manifest or segment has this name")
             kind, match = found
-            format_name = kind.format
+            format_name, kind_name = kind.format, kind.name
             reply = origin_pb2.PlanReply()
             stored = None
             if kind.stored is not None:
                 stored = await asyncio.to_thread(self._answer_stored, kind.stored, request)
             if stored is not None:
-                write_plan(reply.plan, stored[0].plan, stored[1])
+                write_plan(reply.plan, stored[0].plan, stored[1], format_name)
+                reply.plan.kind = kind_name
                 return reply
-            loaded = await self._presentations.get(request.document_root, request.path)
+            loaded = await self._presentations.get(
+                request.document_root, request.path, directives.get(_ALLOW_SRC, ())
+            )
             answer = await self._answer(kind, match, request, loaded)
-            write_plan(reply.plan, answer.plan, loaded.sources)
+            write_plan(reply.plan, answer.plan, loaded.sources, format_name)
+            reply.plan.kind = kind_name
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
-                write_plan(ahead.plan, plan, loaded.sources)
+                write_plan(ahead.plan, plan, loaded.sources, format_name)
+                ahead.plan.kind = kind_name
             if static:
                 await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
             _log_failure(request, error)
-            return origin_pb2.PlanReply(plan=refusal(error.result, error.sentence, format_name))
+            return origin_pb2.PlanReply(
+                plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
+            )
         except Exception:
             log.exception("fault", **_of_request(request))
             return origin_pb2.PlanReply(
-                plan=refusal(Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name)
+                plan=refusal(
+                    Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name, kind=kind_name
+                )
             )
         return reply
 
@@ -110,7 +120,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             packaged_answer, request.document_root, request.path, request.virtual_path, self._read
         )
         reply = origin_pb2.PlanReply()
-        write_plan(reply.plan, plan, sources)
+        write_plan(reply.plan, plan, sources, "hds")
+        reply.plan.kind = "hds.packaged"
         return reply
 
     def _answer_stored(
@@ -172,6 +183,7 @@ def _static(request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply | None:
         return None
     reply = origin_pb2.PlanReply()
     write_plan(reply.plan, *found)
+    reply.plan.kind = "static"
     return reply
 
 

@@ -34,6 +34,21 @@ _BY_FORMAT: dict[tuple[str, Result], int] = {
 }
 
 
+# Formats as configurations and the gRPC contract call them.
+PLAYOUTS: dict[str, str] = {
+    "smooth": "iss",
+    "hds": "hds",
+    "hls": "hls",
+    "dash": "mpd",
+    "download": "progressive",
+}
+
+
+def playout_of(format_name: str) -> str:
+    """The name of a format in configurations; empty for requests that no format claimed."""
+    return PLAYOUTS[format_name] if format_name else ""
+
+
 def status_of(result: Result, format_name: str = "") -> int:
     """HTTP status of a request that ended in ``result``.
 

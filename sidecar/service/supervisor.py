@@ -1,4 +1,4 @@
-"""Keeps N sidecar processes on N sockets alive."""
+"""Keeps N sidecar processes on N sockets alive, and the service manager informed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from sidecar.clock import monotonic_ns
+from sidecar.service.child import Child
 from sidecar.service.logging import LogFormat, configure_logging
+from sidecar.service.notify import Notifier
 
-# A process that lived this long did not die of its start: its successor starts at once.
-_STABLE_NS = 10_000_000_000
-_FIRST_DELAY = 0.2
-_LONGEST_DELAY = 10.0
+# Seconds between two looks at what the processes say: while one is awaited, and otherwise.
+_IMPATIENT = 0.05
+_PATIENT = 1.0
 # Indexing allocates tens of megabytes for milliseconds: from one heap of huge pages this costs a
 # quarter of what it costs in fresh mappings, whose 4 KB pages fault one by one. One arena and the
 # fixed threshold keep the resident size near the index budget. (glibc 2.35; others ignore it.)
@@ -54,64 +56,172 @@ class SupervisorSettings:
     spool_budget: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class _Worker:
-    number: int
-    socket: Path
-    process: subprocess.Popen[bytes] | None = None
-    started_ns: int = 0
-    delay: float = 0.0
-    due_ns: int = 0
-
-
-@dataclass(slots=True)
-class _State:
-    stopping: bool = False
-    workers: list[_Worker] = field(default_factory=list)
-
-
 def supervise(settings: SupervisorSettings) -> None:
-    """Runs the processes until SIGTERM or SIGINT, restarting those that die.
+    """Runs the processes until SIGTERM or SIGINT, restarting those that die or hang.
 
-    Each process reads a pipe whose other end is here, so none outlives this one, however it ends.
+    SIGHUP replaces them one after the other, by processes of the code that lies here now. Each
+    process reads a pipe whose other end is here, so none outlives this one, however it ends.
     Raises ``AlreadyServed``, or ``OSError`` when the directory cannot be made.
     """
     configure_logging(settings.log_format, settings.log_level)
+    notifier = Notifier.from_environment(os.environ)
     sockets = settings.sockets.absolute()
     sockets.mkdir(mode=0o750, parents=True, exist_ok=True)
-    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
     with _locked(sockets / "sidecar.lock"):
-        # Blocked here and waited for below: nothing can arrive between a look and a sleep.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        # Blocked here and waited for in run: nothing can arrive between a look and a sleep.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, Supervisor.SIGNALS)
         try:
-            _run(settings, sockets, signals)
+            for stale in sockets.glob("sidecar-*.sock"):
+                stale.unlink(missing_ok=True)
+            if settings.spool is not None:
+                _clear_spool(settings)
+            Supervisor(settings, sockets, notifier).run()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run(settings: SupervisorSettings, sockets: Path, signals: set[signal.Signals]) -> None:
-    for stale in sockets.glob("sidecar-*.sock"):
-        stale.unlink(missing_ok=True)
-    if settings.spool is not None:
-        _clear_spool(settings)
-    state = _State()
-    for number in range(settings.workers):
-        state.workers.append(_Worker(number=number, socket=sockets / f"sidecar-{number}.sock"))
-    while True:
-        for worker in state.workers:
-            if worker.process is None and not state.stopping and worker.due_ns <= monotonic_ns():
-                _start(worker, settings)
-        if state.stopping and all(worker.process is None for worker in state.workers):
+class Supervisor:
+    """The processes of ``sockets`` (absolute) and what is under way with them."""
+
+    SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP})
+
+    def __init__(self, settings: SupervisorSettings, sockets: Path, notifier: Notifier) -> None:
+        self._settings = settings
+        self._notifier = notifier
+        self._stopping = False
+        # Who is still to be replaced; the first one is on its way when _replacing.
+        self._reload: deque[Child] = deque()
+        self._replacing = False
+        # What the service manager has been told, and when it last heard that all is well.
+        self._ready = False
+        self._reloading = False
+        self._status = ""
+        self._watched_ns = 0
+        self._children = [
+            Child(number=number, socket=sockets / f"sidecar-{number}.sock")
+            for number in range(settings.workers)
+        ]
+
+    def run(self) -> None:
+        """Returns when a signal has ended them all; SIGNALS must be blocked."""
+        while True:
+            for child in self._children:
+                child.listen()
+                if child.process is None and not self._stopping and child.due_ns <= monotonic_ns():
+                    child.start(self._spawn)
+            self._replace_next()
+            self._tell()
+            if self._stopping and all(child.process is None for child in self._children):
+                return
+            received = signal.sigtimedwait(self.SIGNALS, self._wait_seconds())
+            if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                self._stop()
+            elif received is not None and received.si_signo == signal.SIGHUP:
+                self._replace_all()
+            self._reap()
+
+    def _stop(self) -> None:
+        if not self._stopping:
+            log.info("stopping", workers=len(self._children))
+            self._notifier.send("STOPPING=1", "STATUS=finishing the calls in flight")
+        self._stopping = True
+        self._reload.clear()
+        for child in self._children:
+            child.retire()
+
+    def _replace_all(self) -> None:
+        # Two rounds at most: who asks again while one goes on wants the newest code in all.
+        if self._stopping or len(self._reload) > len(self._children):
             return
-        received = signal.sigtimedwait(signals, _wait_seconds(state))
-        if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
-            if not state.stopping:
-                log.info("stopping", workers=settings.workers)
-            state.stopping = True
-            for worker in state.workers:
-                if worker.process is not None:
-                    worker.process.send_signal(signal.SIGTERM)
-        _reap(state)
+        log.info("replacing all processes", workers=len(self._children))
+        if not self._reloading:
+            self._reloading = True
+            self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}")
+        self._reload.extend(self._children)
+
+    def _replace_next(self) -> None:
+        """Goes on with a reload: one at a time, so that the others take its calls."""
+        while self._reload:
+            if not self._replacing:
+                self._replacing = True
+                self._reload[0].retire()
+            if not self._reload[0].serves:
+                return
+            self._replacing = False
+            self._reload.popleft()
+
+    def _tell(self) -> None:
+        """Tells the service manager what is new, and that all is well as often as it wants."""
+        if self._stopping:
+            return
+        serving = sum(child.serves for child in self._children)
+        status = f"{serving} of {len(self._children)} processes serve"
+        news = []
+        # For the first time, or at the end of a reload, however that went.
+        started = not self._ready and serving == len(self._children)
+        if started or (self._reloading and not self._reload):
+            self._ready, self._reloading = True, False
+            news.append("READY=1")
+        if status != self._status:
+            self._status = status
+            news.append(f"STATUS={status}")
+        interval, now = self._notifier.watchdog_ns, monotonic_ns()
+        if interval is not None and now - self._watched_ns >= interval // 3 and self._is_well():
+            self._watched_ns = now
+            news.append("WATCHDOG=1")
+        if news:
+            self._notifier.send(*news)
+
+    def _is_well(self) -> bool:
+        """Whether calls are answered: by every process that is not just starting or ending, and
+        by one at least. One that died is being replaced here; nobody else need do anything."""
+        serving = [child for child in self._children if child.serves]
+        return bool(serving) and all(child.is_well for child in serving)
+
+    def _wait_seconds(self) -> float:
+        if self._stopping:
+            return 60.0
+        waits = [_PATIENT]
+        if self._notifier.watchdog_ns is not None:
+            waits.append(self._notifier.watchdog_ns / 4e9)
+        now = monotonic_ns()
+        for child in self._children:
+            if child.process is None:
+                waits.append(max(0.0, (child.due_ns - now) / 1e9))
+            elif not child.serves:
+                waits.append(_IMPATIENT)
+        return min(waits)
+
+    def _reap(self) -> None:
+        for child in self._children:
+            died = child.reap() is not None and not child.retired
+            if died and self._replacing and child is self._reload[0]:
+                # Whatever keeps the successor from serving would do so to the others' too.
+                log.error("the reload is given up", worker=child.number)
+                self._reload.clear()
+                self._replacing = False
+
+    def _spawn(self, child: Child, beats: int) -> subprocess.Popen[bytes]:
+        settings = self._settings
+        arguments = {
+            "socket": str(child.socket),
+            "index_budget": settings.index_budget // settings.workers,
+            "grace": settings.grace,
+            "spool": str(settings.spool / str(child.number)) if settings.spool else None,
+            "spool_budget": settings.spool_budget // settings.workers,
+            "log_format": settings.log_format,
+            "log_level": settings.log_level,
+            "beats": beats,
+        }
+        # -P: the working directory is not where modules come from.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "sidecar.service.worker", json.dumps(arguments)],
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr,
+            env={**_MALLOC, **os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+            pass_fds=(beats,),
+            preexec_fn=_unblock_signals,
+        )
 
 
 def _clear_spool(settings: SupervisorSettings) -> None:
@@ -123,27 +233,6 @@ def _clear_spool(settings: SupervisorSettings) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(worker: _Worker, settings: SupervisorSettings) -> None:
-    arguments = {
-        "socket": str(worker.socket),
-        "index_budget": settings.index_budget // settings.workers,
-        "grace": settings.grace,
-        "spool": str(settings.spool / str(worker.number)) if settings.spool else None,
-        "spool_budget": settings.spool_budget // settings.workers,
-        "log_format": settings.log_format,
-        "log_level": settings.log_level,
-    }
-    # -P: the working directory is not where modules come from.
-    worker.process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "sidecar.service.worker", json.dumps(arguments)],
-        stdin=subprocess.PIPE,
-        stdout=sys.stderr,
-        env={**_MALLOC, **os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
-        preexec_fn=_unblock_signals,
-    )
-    worker.started_ns = monotonic_ns()
-
-
 def _import_path() -> Iterator[str]:
     """The project first, so that workers run the code of their supervisor."""
     yield str(Path(__file__).resolve().parent.parent.parent)
@@ -153,39 +242,6 @@ def _import_path() -> Iterator[str]:
 
 def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
-
-
-def _reap(state: _State) -> None:
-    for worker in state.workers:
-        if worker.process is None or worker.process.poll() is None:
-            continue
-        code = worker.process.returncode
-        if worker.process.stdin is not None:
-            worker.process.stdin.close()
-        pid, worker.process = worker.process.pid, None
-        if state.stopping:
-            continue
-        now = monotonic_ns()
-        stable = now - worker.started_ns >= _STABLE_NS
-        worker.delay = 0.0 if stable else min(_LONGEST_DELAY, max(_FIRST_DELAY, 2 * worker.delay))
-        # The first death is answered at once; only a process that dies again soon waits.
-        wait = 0.0 if worker.delay <= _FIRST_DELAY else worker.delay
-        worker.due_ns = now + int(wait * 1e9)
-        log.error(
-            "a sidecar process died",
-            worker=worker.number,
-            pid=pid,
-            code=code,
-            restart_in_seconds=wait,
-        )
-
-
-def _wait_seconds(state: _State) -> float:
-    now = monotonic_ns()
-    due = [worker.due_ns for worker in state.workers if worker.process is None]
-    if state.stopping or not due:
-        return 60.0
-    return max(0.0, (min(due) - now) / 1e9)
 
 
 @contextlib.contextmanager

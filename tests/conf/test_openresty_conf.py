@@ -11,6 +11,7 @@ import crossplane
 import pytest
 
 from sidecar.cli.instance import render
+from tests.support.lua import Lua, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "openresty.conf"
@@ -49,6 +50,7 @@ def test_lua_blocks_hold_no_logic(entries: list[Any]) -> None:
         lines = [line.strip() for line in block["args"][0].strip().splitlines()]
         if block["directive"] == "init_by_lua_block":
             call = r"\w+ = (require \"origin\"|origin\.location \[\[.*\]\])"
+            call += r"|origin\.http \[\[.*\]\]"
             assert all(re.fullmatch(call, line) for line in lines), lines
         else:
             assert len(lines) == 1
@@ -107,39 +109,111 @@ def test_dictionaries_that_lua_needs_are_declared(entries: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("uri", "place"),
     [
-        ("/a.ism/.m3u8", "virtual"),
-        ("/v/a.isml/Manifest", "virtual"),
-        ("/a.mp4/dash/x.dash", "virtual"),
-        ("/a.ism/x.ism", "virtual"),
-        ("/a.ism/.hidden", "virtual"),
-        ("/a.ism", "denied"),
-        ("/a.isml", "denied"),
-        ("/a.ismv", "denied"),
-        ("/a.isma", "denied"),
-        ("/a.ismt", "denied"),
-        ("/a.cmfv", "denied"),
-        ("/ch.db3", "denied"),
-        ("/.git/config", "denied"),
-        ("/a.mp4", "virtual"),
-        ("/a.ism/a.mp4", "virtual"),
-        ("/a.ism/.mp4", "virtual"),
-        ("/.a.mp4", "denied"),
-        ("/.git/a.mp4", "denied"),
+        ("/a.ism/.m3u8", "vod"),
+        ("/v/a.isml/Manifest", "vod"),
+        ("/a.mp4/dash/x.dash", "vod"),
+        ("/a.ism/x.ism", "vod"),
+        ("/a.ism/.hidden", "vod"),
+        ("/a.ism/x\ny", "vod"),
+        ("/a.ism", "vod"),
+        ("/A.ISML", "vod"),
+        ("/channels/one/one.isml/.mpd", "live"),
+        ("/channels/one/one.isml/Streams(1)", "live"),
+        ("/channels/one/one.isml", "live"),
+        ("/channels/one/one.ISML", "live"),
+        ("/channels/films/a.ism/.mpd", "live"),
+        ("/other/channels/one.isml/.mpd", "vod"),
+        ("/a.ismv", "403"),
+        ("/a.isma", "403"),
+        ("/a.ismt", "403"),
+        ("/a.cmfv", "403"),
+        ("/a.cmfa", "403"),
+        ("/a.cmft", "403"),
+        ("/channels/one/a.ismv", "403"),
+        ("/a.cmfm", "404"),
+        ("/ch.db3", "404"),
+        ("/ch.db3-wal", "404"),
+        ("/.git/config", "404"),
+        ("/.git/a.ism", "404"),
+        ("/a.mp4", "vod"),
+        ("/a.ism/a.mp4", "vod"),
+        ("/a.ism/.mp4", "vod"),
+        ("/.a.mp4", "404"),
+        ("/.git/a.mp4", "404"),
         ("/index.html", "static"),
         ("/aism/x", "static"),
+        ("/channels/poster.jpg", "static"),
     ],
 )
 def test_which_location_answers(entries: list[Any], uri: str, place: str) -> None:
-    """nginx takes the first regular expression that matches."""
-    for _, entry in entries:
-        words = entry["args"]
-        if entry["directive"] == "location" and words[0] == "~" and re.search(words[1], uri):
-            inner = [one["directive"] for one in entry["block"]]
-            found = "virtual" if "content_by_lua_block" in inner else "denied"
-            break
-    else:
-        found = "static"
-    assert found == place
+    found = matching(entries, uri)
+    assert (inside(found, "deny") == [["all"]]) == (place == "403")
+    assert inside(found, "return") == ([["404"]] if place == "404" else [])
+    handlers = [args[0].strip() for args in inside(found, "content_by_lua_block")]
+    assert handlers == ([f"{place}:content()"] if place in ("vod", "live") else [])
+
+
+def test_methods_that_locations_refuse(entries: list[Any]) -> None:
+    """Lua knows more of the others: 405 with Allow, and preflights."""
+    limits = {
+        location["args"][-1]: (limit["args"], inside(limit, "deny"))
+        for location in locations(entries)
+        for limit in location["block"]
+        if limit["directive"] == "limit_except"
+    }
+    everyone = [["all"]]
+    assert limits == {
+        r"^/channels/.*\.[is]sml?$": (["POST"], everyone),
+        r"\.[is]sml?$": (["GET", "POST", "OPTIONS"], everyone),
+        "/": (["GET", "OPTIONS"], everyone),
+    }
+
+
+def test_only_ingest_takes_bodies_of_any_size(entries: list[Any]) -> None:
+    unlimited = [
+        location["args"][-1]
+        for location in locations(entries)
+        if inside(location, "client_max_body_size") == [["0"]]
+    ]
+    assert unlimited == [r"^/channels/.*\.[is]sml?/", r"^/channels/.*\.[is]sml?$"]
+    assert len(args(entries, "client_max_body_size")) == 3, "and the limit of all others"
+    for uri in ("/channels/one/one.isml/Streams(1)", "/channels/one/one.isml"):
+        found = matching(entries, uri)
+        assert inside(found, "root") == [["live"]]
+        assert inside(found, "client_body_timeout") == [["60s"]]
+
+
+def test_what_is_made_is_compressed_where_it_is_text(entries: list[Any]) -> None:
+    (types,) = args(entries, "gzip_types")
+    text = r"mpegurl|dash\+xml|sstr\+xml|f4m\+xml|ttml\+xml|text/vtt|video/abst"
+    known = {entry["directive"] for path, entry in entries if path[-1:] == ("types",)}
+    assert {one for one in known if re.search(text, one)} <= set(types)
+    media = {one for one in types if re.match("(video|audio|image)/", one)}
+    assert media == {"video/abst", "image/svg+xml"}, "others are compressed already"
+
+
+def test_plain_files_have_the_cors_headers_of_made_ones(entries: list[Any]) -> None:
+    listed = plain(Lua().require("http.cors"))
+    names, values = listed["headers"][::2], listed["headers"][1::2]
+    expected = dict(zip(names, values, strict=True)) | {
+        b"Access-Control-Max-Age": listed["max_age"]
+    }
+    found = inside(matching(entries, "/poster.jpg"), "add_header")
+    assert {name.encode(): value.encode() for name, value, _ in found} == expected
+    assert {always for *_, always in found} == {"always"}
+
+
+def test_examples_are_there_as_comments() -> None:
+    text = CONF.read_text()
+    for example in (
+        r"# location ~ \.mp4$ {",
+        "# location ~ Seg[0-9]+-Frag[0-9]+$ {",
+        "# location = /crossdomain.xml {",
+        "# location = /clientaccesspolicy.xml {",
+        "# listen 8443 ssl http2;",
+        "# map $sent_http_content_type $origin_expires {",
+    ):
+        assert re.search(rf"^ +{re.escape(example)}$", text, re.MULTILINE), example
 
 
 def test_the_launcher_can_change_it() -> None:

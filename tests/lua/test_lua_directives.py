@@ -85,7 +85,8 @@ def test_what_the_grammar_refuses(text: str, error: bytes, line: int) -> None:
     assert parse(text) == (None, error, line)
 
 
-WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+CONTROL = "".join(map(chr, [*range(9), 11, 12, *range(14, 32), 127]))
+WORD = st.text(st.characters(codec="utf-8", exclude_characters=CONTROL), max_size=12)
 
 
 @given(st.lists(st.lists(WORD, min_size=1, max_size=4), max_size=5))
@@ -218,18 +219,37 @@ def test_locations_share_plans_only_when_the_sidecar_is_told_the_same() -> None:
     assert resolve("origin_memory 1;", here)[2] != resolve("origin_memory 11;", here)[2]
 
 
-def test_every_row_of_the_table_is_sound() -> None:
-    rows = plain(DIRECTIVES.rows)
-    assert {row["name"] for row in rows} >= {b"usp_handle_ism", b"origin_cors"}
-    assert len({row["name"] for row in rows}) == len(rows)
-    for row in rows:
-        assert row["contexts"]
-        assert set(row["contexts"]) <= {"http", "location"}
-        assert row["doc"].endswith(b".")
-        if row["kind"] == b"text":
-            continue
-        words = {True: "on", False: "off"}.get(row["default"], str(row["default"]))
-        for context in row["contexts"]:
-            block = DIRECTIVES.read(row["name"] + b" " + words.encode() + b";", context.encode())
+def rows() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = plain(DIRECTIVES.rows)
+    return found
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: str(row["name"], "ascii"))
+def test_every_row_of_the_table_is_sound(row: dict[str, Any]) -> None:
+    """Its example is read where it may stand, and nowhere else."""
+    name = row["name"].decode()
+    assert row["doc"].endswith(b".")
+    assert row["contexts"] and set(row["contexts"]) <= {"http", "location"}
+    assert row["example"].startswith(f"{name} ".encode())
+    for context in ("http", "location"):
+        block = DIRECTIVES.read(row["example"], context.encode())
+        if context not in row["contexts"]:
+            assert b"is not allowed" in block[1]
+        elif "pending" in row:
+            assert row["pending"] in block[1]
+        else:
             assert not isinstance(block, tuple), block
-            assert plain(block)["values"] == {row["name"].decode(): row["default"]}
+            assert list(plain(block)["values"]) == [name]
+
+
+def test_names_are_there_once() -> None:
+    names = [row["name"] for row in rows()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if row["kind"] in (b"flag", b"number")])
+def test_a_default_can_be_written(row: dict[str, Any]) -> None:
+    words = {True: "on", False: "off"}.get(row["default"], str(row["default"]))
+    (context, *_) = row["contexts"]
+    block = DIRECTIVES.read(row["name"] + b" " + words.encode() + b";", context.encode())
+    assert plain(block)["values"] == {row["name"].decode(): row["default"]}

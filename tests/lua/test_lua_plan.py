@@ -195,8 +195,13 @@ def test_every_field_is_read(files: Files) -> None:
     message.etag = '"tag"'
     message.last_modified = 784111777
     message.ttl_ms = 1500
+    message.kind = "smooth.fragment"
     plan = PLAN.decode(b"junk" + message.SerializeToString() + b"more", 4, 4 + message.ByteSize())
-    assert plain(plan[b"context"]) == {"result": b"FMP4_FRAGMENT_MISSING", "number": 8}
+    assert plain(plan[b"context"]) == {
+        "result": b"FMP4_FRAGMENT_MISSING",
+        "number": 8,
+        "kind": b"smooth.fragment",
+    }
     assert plan[b"status"] == 412
     assert plan[b"content_type"] == b"video/mp4"
     assert plain(plan[b"headers"]) == [b"Link", b'<next>; rel="next"', b"X-Empty", b""]

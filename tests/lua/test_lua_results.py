@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.lua import Lua
+from tests.support.lua import Lua, plain
 
 # A request of ngx_lua, as far as results.lua looks at it.
 NGX = """
@@ -76,3 +76,23 @@ def test_other_globals_are_what_they_were(lua: Lua) -> None:
     lua.runtime.execute(b"fresh = 1")
     assert holds(lua, "#writes") == 1
     assert holds(lua, "fresh") == 1
+
+
+def test_a_context_for_each_result_and_kind() -> None:
+    context = Lua().require("results").context
+    assert plain(context(7, b"hls.segment")) == {
+        "result": b"FMP4_FRAGMENT_NOT_FOUND",
+        "number": 7,
+        "kind": b"hls.segment",
+    }
+    assert plain(context(0, None))["kind"] == b"other"
+    assert context(99, b"hls.segment") is None
+    for strange in (b"", b'a"b', b"a b", b"Upper", b"new\nline"):
+        assert plain(context(0, strange))["kind"] == b"other"
+
+
+def test_kinds_do_not_grow_without_end() -> None:
+    context = Lua().require("results").context
+    named = {plain(context(0, b"kind.%d" % number))["kind"] for number in range(1000)}
+    assert 40 < len(named) <= 64
+    assert b"other" in named

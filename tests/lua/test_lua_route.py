@@ -37,7 +37,10 @@ def test_urls_split_behind_the_last_presentation(uri: str, path: str, virtual_pa
 @pytest.mark.parametrize(
     ("uri", "result"),
     [
-        (b"/a.ism", b"FMP4_NOT_FOUND"),
+        (b"/a.ism", b"FMP4_FORBIDDEN"),
+        (b"/v/a.isml", b"FMP4_FORBIDDEN"),
+        (b"/v//a.ism", b"FMP4_FORBIDDEN"),
+        (b"/.ism", b"FMP4_NOT_FOUND"),
         (b"/a.ism/", b"FMP4_NOT_FOUND"),
         (b"/.ism/.mpd", b"FMP4_NOT_FOUND"),
         (b"/a.mp4/", b"FMP4_NOT_FOUND"),
@@ -159,3 +162,99 @@ def test_any_query_gives_a_line_of_ascii(query: bytes) -> None:
     reduced = ARGS.reduce(query)
     reduced.decode("ascii")
     assert ARGS.reduce(reduced) == reduced
+
+
+@pytest.mark.parametrize(
+    ("uri", "query", "plain"),
+    [
+        ("/a.ism", "file=.mpd", "/a.ism/.mpd"),
+        ("/v/a.ism", "file=dash/a-v%3d1-0.dash&hls_fmp4", "/v/a.ism/dash/a-v=1-0.dash"),
+        ("/v/a.isml", "x=1&file=Manifest", "/v/a.isml/Manifest"),
+        ("/v/a.mp4", "file=.m3u8", "/v/a.mp4/.m3u8"),
+        ("/a.ism", "file=%252e.mpd", "/a.ism/%2e.mpd"),
+        ("/a.ism", "file=a+b%20c.mpd", "/a.ism/a+b c.mpd"),
+        ("/a.ism", "file=b.ism.m3u8", "/a.ism/b.ism.m3u8"),
+    ],
+)
+def test_the_rewritten_form_is_the_plain_one(uri: str, query: str, plain: str) -> None:
+    for only in (False, True):
+        assert ROUTE.unrewrite(uri.encode(), query.encode(), only) == plain.encode()
+
+
+@pytest.mark.parametrize(
+    ("uri", "query"),
+    [
+        ("/a.ism/.mpd", None),
+        ("/a.ism/.mpd", "file=.m3u8"),
+        ("/a.ism/b.mp4", "file=.m3u8"),
+        ("/a.ism/b.ism", "file=.m3u8"),
+        ("/a.txt", "file=.mpd"),
+        ("/.ism", "file=.mpd"),
+    ],
+)
+def test_only_the_rewritten_form_with_usp_skip_rewrite(uri: str, query: str | None) -> None:
+    raw = None if query is None else query.encode()
+    assert ROUTE.unrewrite(uri.encode(), raw, False) == uri.encode()
+    assert ROUTE.unrewrite(uri.encode(), raw, True) == (None, b"FMP4_NOT_FOUND")
+
+
+@pytest.mark.parametrize("only", [False, True])
+@pytest.mark.parametrize(
+    ("uri", "query"),
+    [("/v/a.mp4", None), ("/v/a.mp4", "xfile=1&start=3"), ("/a.ism", None), ("/a", None)],
+)
+def test_without_a_file_nothing_is_rewritten(uri: str, query: str | None, only: bool) -> None:
+    raw = None if query is None else query.encode()
+    assert ROUTE.unrewrite(uri.encode(), raw, only) == uri.encode()
+
+
+@pytest.mark.parametrize("only", [False, True])
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"file=",
+        b"file=.mpd&file=.m3u8",
+        b"file=.mpd&file=.mpd",
+        b"file=..",
+        b"file=%2e%2e/b.ism/.mpd",
+        b"file=dash/../../b.ism/.mpd",
+        b"file=./.mpd",
+        b"file=..%5cb",
+        b"file=/etc/passwd",
+        b"file=%2Fetc/passwd",
+        b"file=%00.mpd",
+        b"file=.mpd%0d%0aX:%20y",
+        b"file=%ff",
+        b"file=%",
+        b"file=.mpd%2",
+        b"file=%zz",
+        b"file=%%30",
+        b"file=b.ism/.mpd",
+        b"file=b.mp4/.mpd",
+        b"file=" + b"x" * 3000,
+    ],
+)
+def test_hostile_files_are_refused(query: bytes, only: bool) -> None:
+    assert ROUTE.unrewrite(b"/v/a.ism", query, only) == (None, b"FMP4_BAD_REQUEST")
+
+
+def test_packaged_hds_is_not_rewritten() -> None:
+    uri = b"/hds/videoSeg1-Frag7"
+    for only in (False, True):
+        assert ROUTE.unrewrite(uri, b"file=x", only, True) == uri
+
+
+@given(
+    st.binary(max_size=30) | st.text("/.ismp4", max_size=30).map(str.encode),
+    st.binary(max_size=40) | st.text("/.ism%2e&=", max_size=30).map(str.encode),
+    st.booleans(),
+)
+def test_a_rewritten_uri_is_what_split_sees(name: bytes, value: bytes, only: bool) -> None:
+    uri = b"/v/" + name + b".ism"
+    found = ROUTE.unrewrite(uri, b"file=" + value, only)
+    if isinstance(found, tuple):
+        assert found[1] in (b"FMP4_BAD_REQUEST", b"FMP4_NOT_FOUND")
+    elif found != uri:
+        path, virtual_path, *_ = ROUTE.split(found)
+        assert path == uri
+        assert path + b"/" + virtual_path == found

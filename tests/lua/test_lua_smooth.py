@@ -19,13 +19,14 @@ def directives() -> Any:
     return runtime.eval('require "origin.directives"')
 
 
-def resolved(directives: Any, location: bytes, http: bytes = b"") -> tuple[Any, Any, Any]:
+def resolved(directives: Any, location: bytes, parent: bytes = b"") -> tuple[Any, Any, Any]:
     blocks = []
-    for text, context in ((http, b"http"), (location, b"location")):
+    for text, context in ((b"", b"http"), (parent, b"location"), (location, b"location")):
         found = directives.read(text, context)
         assert not isinstance(found, tuple), found
         blocks.append(found)
-    return directives.resolve(*blocks)
+    http, below, above = blocks
+    return directives.resolve(http, directives.overlay(below, above))
 
 
 @pytest.mark.parametrize("name", [name.encode() for name in FLAGS])
@@ -39,11 +40,11 @@ def test_flags_travel_to_the_sidecar_as_they_are_written(directives: Any, name: 
 
 
 @pytest.mark.parametrize("name", [name.encode() for name in FLAGS])
-def test_a_location_overrides_what_holds_for_all(directives: Any, name: bytes) -> None:
-    values, sent, _ = resolved(directives, name + b" off;", http=name + b" on;")
+def test_a_location_overrides_its_parent(directives: Any, name: bytes) -> None:
+    values, sent, _ = resolved(directives, name + b" off;", parent=name + b" on;")
     assert values[name] is False
     assert list(sent[1][b"args"].values()) == [b"off"]
-    values, sent, canonical = resolved(directives, b"", http=name + b" on;")
+    values, sent, canonical = resolved(directives, b"", parent=name + b" on;")
     assert values[name] is True and name in canonical
 
 

@@ -1,9 +1,17 @@
 -- nginx's own grammar for simple directives: names and arguments separated
 -- by white space, "..." and '...' with escapes, # comments, ";". Pure: no ngx.
 
+local names = require "origin.directives.names"
+local utf8 = require "origin.utf8"
+
+
 local concat = table.concat
+local is_utf8 = utf8.is_valid
+local shown = names.shown
 local str_byte = string.byte
 local str_find = string.find
+local str_format = string.format
+local str_gmatch = string.gmatch
 local str_sub = string.sub
 
 
@@ -102,6 +110,21 @@ function _M.parse(text)
         return line
     end
 
+    -- What no editor shows: it would be part of a name or a value unseen.
+    local control = str_find(text, "[%z\1-\8\11\12\14-\31\127]")
+    if control then
+        return nil, str_format("a control byte (0x%02x)",
+                               str_byte(text, control)), line_at(control)
+    end
+
+    local number = 0
+    for whole in str_gmatch(text .. "\n", "([^\n]*)\n") do
+        number = number + 1
+        if not is_utf8(whole) then
+            return nil, "a byte that is not UTF-8", number
+        end
+    end
+
     while true do
         i = str_find(text, "%S", i)
         if not i then
@@ -150,7 +173,7 @@ function _M.parse(text)
     end
 
     if current then
-        return nil, 'directive "' .. current.name .. '" does not end with ";"',
+        return nil, shown(current.name) .. ' does not end with ";"',
                current.line
     end
 

@@ -1,81 +1,243 @@
--- The directives, one row each. Pure: no ngx.
+-- The directives, one row each: what the parser knows, and what
+-- docs/directives.md is made of. Pure: no ngx.
 --
--- contexts: where it may stand; in "http" it is the default of all
--- locations. kind: how its arguments are read (origin.directives). sidecar:
--- whether it travels with each request to the sidecar (and so belongs to the
--- plan cache's key).
+-- contexts: where it may stand; in "http" it holds for all locations that do
+-- not say otherwise. kind: how its arguments are read (directives/kinds.lua).
+-- default: its value where it is not given. repeats: may be given several
+-- times. sidecar: whether it travels with each request to the sidecar (and so
+-- belongs to the plan cache's key). pending: why it cannot be used yet. doc:
+-- Markdown; example: of its use.
+
+local REMOTE = "content on other servers is not served by this version"
+
+local HTTP = { http = true }
+local LOCATION = { location = true }
+local BOTH = { http = true, location = true }
 
 return {
     {
         name = "usp_license_key",
-        contexts = { http = true },
+        contexts = HTTP,
         kind = "text",
         takes = "path | key",
         max = 4096,
+        lines = true,
         default = "",
         sidecar = true,
         doc = "The license key: a file, relative to nginx's prefix, or the "
-              .. "text of the key itself.",
+              .. "text of the key itself. Without a valid key, streaming is "
+              .. "answered 403. See [license.md](license.md).",
+        example = "usp_license_key license/license.key;",
     },
     {
         name = "usp_handle_ism",
-        contexts = { location = true },
+        contexts = LOCATION,
         kind = "flag",
         default = false,
-        doc = "Answer the virtual paths of .ism, .isml and .mp4 files.",
+        doc = "Answers what lies below server manifests and media files "
+              .. "(`/dir/video.ism/.m3u8`, `/dir/video.mp4/.mpd`) and "
+              .. "downloads of `.mp4` files. A location in which no "
+              .. "`usp_handle_` directive is on answers 404.",
+        example = "usp_handle_ism on;",
+    },
+    {
+        name = "usp_handle_api",
+        contexts = LOCATION,
+        kind = "flag",
+        default = false,
+        pending = "live publishing points are not served by this version",
+        doc = "Manages live publishing points.",
+        example = "usp_handle_api on;",
     },
     {
         name = "usp_handle_f4f",
-        contexts = { location = true },
+        contexts = LOCATION,
         kind = "flag",
         default = false,
         sidecar = true,
-        doc = "Answer fragments of packaged HDS, nameSeg1-Frag7 from "
-              .. "nameSeg1.f4f through its index nameSeg1.f4x.",
+        doc = "Answers fragments of packaged HDS: `nameSeg1-Frag7` is cut "
+              .. "out of `nameSeg1.f4f` where its index `nameSeg1.f4x` says. "
+              .. "See [hds.md](hds.md).",
+        example = "usp_handle_f4f on;",
     },
     {
         name = "usp_iss_pass_through",
-        contexts = { http = true, location = true },
+        contexts = LOCATION,
         kind = "flag",
         default = false,
         sidecar = true,
-        doc = "Hand out the fragments of fragmented sources to Smooth "
-              .. "Streaming clients byte for byte as they are stored.",
+        doc = "Hands out the fragments of fragmented sources to Smooth "
+              .. "Streaming clients byte for byte as they are stored. See "
+              .. "[smooth.md](smooth.md).",
+        example = "usp_iss_pass_through on;",
     },
     {
         name = "usp_prefer_static",
-        contexts = { http = true, location = true },
+        contexts = LOCATION,
         kind = "flag",
         default = false,
         sidecar = true,
-        doc = "Serve the file that a virtual path names in the folder of the "
-              .. "server manifest, where there is one, instead of making it.",
+        doc = "Serves the file that a virtual path names in the folder of "
+              .. "the server manifest, where there is one, instead of making "
+              .. "it. See [smooth.md](smooth.md).",
+        example = "usp_prefer_static on;",
+    },
+    {
+        name = "usp_skip_rewrite",
+        contexts = LOCATION,
+        kind = "flag",
+        default = false,
+        doc = "A request for `/dir/video.ism/dash/x.dash?q` means "
+              .. "`/dir/video.ism?file=dash/x.dash&q`, and both forms are "
+              .. "understood. With this directive only the second one is, so "
+              .. "that rewriting is nginx's own business (`rewrite ... "
+              .. "break;`). `file` is percent-decoded once; one that is "
+              .. "empty, given twice, or leads elsewhere (`..`) is answered "
+              .. "400. Not recommended without need.",
+        example = "usp_skip_rewrite on;",
+    },
+    {
+        name = "usp_disable_mmap",
+        contexts = LOCATION,
+        kind = "flag",
+        default = false,
+        doc = "Media files are never mapped into memory.",
+        example = "usp_disable_mmap on;",
+    },
+    {
+        name = "usp_dynamic_time_shift_buffer_depth",
+        contexts = LOCATION,
+        kind = "flag",
+        default = false,
+        sidecar = true,
+        doc = "Concerns live presentations: `MPD@timeShiftBufferDepth` "
+              .. "follows what the window holds, up to `dvr_window_length`. "
+              .. "A static MPD has no such attribute, so nothing changes for "
+              .. "on-demand content. Deprecated.",
+        example = "usp_dynamic_time_shift_buffer_depth on;",
+    },
+    {
+        name = "ism_proxy_pass",
+        contexts = LOCATION,
+        kind = "proxy",
+        takes = "[virtual path] URL",
+        default = "",
+        pending = REMOTE,
+        doc = "Where server manifests, and media that they name, are fetched "
+              .. "from: a URL that ends with `/`.",
+        example = "ism_proxy_pass http://storage.example.com/vod/;",
+    },
+    {
+        name = "s3_secret_key",
+        contexts = LOCATION,
+        kind = "text",
+        takes = "key",
+        max = 1024,
+        default = "",
+        pending = REMOTE,
+        doc = "The AWS secret key.",
+        example = "s3_secret_key \"...\";",
+    },
+    {
+        name = "s3_access_key",
+        contexts = LOCATION,
+        kind = "text",
+        takes = "key",
+        max = 1024,
+        default = "",
+        pending = REMOTE,
+        doc = "The AWS access key.",
+        example = "s3_access_key AKIAIOSFODNN7EXAMPLE;",
+    },
+    {
+        name = "s3_region",
+        contexts = LOCATION,
+        kind = "text",
+        takes = "region",
+        max = 64,
+        default = "",
+        pending = REMOTE,
+        doc = "The AWS region of the bucket.",
+        example = "s3_region eu-central-1;",
+    },
+    {
+        name = "s3_security_token",
+        contexts = LOCATION,
+        kind = "text",
+        takes = "token",
+        max = 8192,
+        default = "",
+        pending = REMOTE,
+        doc = "The token of temporary AWS credentials.",
+        example = "s3_security_token \"...\";",
+    },
+    {
+        name = "s3_use_headers",
+        contexts = LOCATION,
+        kind = "flag",
+        default = false,
+        pending = REMOTE,
+        doc = "Signs requests to S3 by headers rather than by the query.",
+        example = "s3_use_headers on;",
+    },
+    {
+        name = "origin_status",
+        contexts = BOTH,
+        kind = "status",
+        takes = "result iss | hds | hls | mpd | progressive | * status",
+        default = {},
+        repeats = true,
+        doc = "The HTTP status of answers that end in a result (see "
+              .. "[results.md](results.md)), for requests of one format or "
+              .. "of all; the name of a format comes before `*`. May be "
+              .. "given several times. Those of an inner block come before "
+              .. "those of the blocks around it. Statuses are 200 to 599 but "
+              .. "for 206, 304 and 416; `FMP4_OK` is not changed.",
+        example = "origin_status FMP4_FRAGMENT_MISSING mpd 204;",
+    },
+    {
+        name = "origin_allow_src",
+        contexts = BOTH,
+        kind = "paths",
+        takes = "path ...",
+        default = {},
+        sidecar = true,
+        doc = "Folders outside the document root that may hold media which "
+              .. "server manifests name by `src`, and files that media files "
+              .. "refer to: absolute paths, at most 16. A file belongs to "
+              .. "the folder that it is in once all symbolic links are "
+              .. "followed. What clients ask for by its path lies in the "
+              .. "document root all the same.",
+        example = "origin_allow_src /srv/media /mnt/archive;",
     },
     {
         name = "origin_cors",
-        contexts = { http = true, location = true },
+        contexts = BOTH,
         kind = "flag",
         default = true,
-        doc = "Send the Access-Control headers that players on other hosts "
-              .. "need, and answer preflights.",
+        doc = "Sends the Access-Control headers that players on other hosts "
+              .. "need, and answers preflights.",
+        example = "origin_cors off;",
     },
     {
         name = "origin_read_ahead",
-        contexts = { http = true, location = true },
+        contexts = BOTH,
         kind = "number",
         min = 0,
         max = 256,
         default = 32,
         doc = "How many further segments of a track the sidecar plans in one "
               .. "call; a quarter of them while a client waits.",
+        example = "origin_read_ahead 16;",
     },
     {
         name = "origin_body_cache",
-        contexts = { http = true },
+        contexts = HTTP,
         kind = "size",
         max = 4294967296,
         default = 33554432,
         doc = "Memory of each nginx worker for whole answers that are asked "
-              .. "for again; off keeps none.",
+              .. "for again; `off` keeps none.",
+        example = "origin_body_cache 64m;",
     },
 }

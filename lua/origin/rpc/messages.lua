@@ -44,6 +44,8 @@ return wire.compile({
         { 9, "ttl_ms", "uint32" },
         { 10, "etag", "string" },
         { 11, "last_modified", "int64" },
+        { 12, "format", "string" },
+        { 13, "kind", "string" },
     },
 
     Header = {
@@ -69,5 +71,26 @@ return wire.compile({
         { 2, "size", "uint64" },
         { 3, "mtime_ns", "int64", exact = true },
         { 4, "inode", "uint64", exact = true },
+    },
+
+    MetricsRequest = {},
+
+    MetricsReply = {
+        { 1, "families", "MetricFamily", repeated = true },
+    },
+
+    MetricFamily = {
+        { 1, "name", "string" },
+        { 2, "head", "string" },
+        { 3, "samples", "string" },
+    },
+
+    ReadyRequest = {
+        { 1, "directives", "Directive", repeated = true },
+    },
+
+    ReadyReply = {
+        { 1, "result", "enum" },
+        { 2, "sentence", "string" },
     },
 })

@@ -35,7 +35,7 @@ class AdaptationSet:
 def adaptation_sets(presentation: Presentation) -> list[AdaptationSet]:
     """The sets of ``presentation``: audio, then text, then video.
 
-    Audio and text are told apart by trackName (language, commentary) and by codec; video by codec
+    Audio and text are told apart by content (language, commentary) and by codec; video by codec
     alone, since its renditions are one ladder whatever they are called.
     """
     together: dict[Hashable, list[Rendition]] = {}
@@ -48,8 +48,8 @@ def adaptation_sets(presentation: Presentation) -> list[AdaptationSet]:
         renditions.sort(key=lambda rendition: rendition.bitrate)
         first = renditions[0]
         # One choice in two codecs has one role; a second choice of a language is an alternate.
-        title = main.setdefault((first.kind, first.language), first.name)
-        role = "main" if first.kind is Kind.VIDEO or title == first.name else "alternate"
+        title = main.setdefault((first.kind, first.language), first.choice)
+        role = "main" if first.kind is Kind.VIDEO or title == first.choice else "alternate"
         if first.kind is Kind.TEXT:
             role = "subtitle"
         sets.append(
@@ -105,7 +105,7 @@ def _switchable(rendition: Rendition) -> Hashable:
     common = (rendition.kind, facts.sample_entry, rendition.role)
     if rendition.kind is Kind.VIDEO:
         return (*common, rendition.video.video_range)
-    named = (*common, rendition.name, rendition.language)
+    named = (*common, rendition.choice, rendition.language)
     if rendition.kind is Kind.AUDIO:
         return (*named, facts.fourcc, rendition.audio.channel_configuration)
     return named

@@ -48,7 +48,7 @@ def streams(presentation: Presentation) -> tuple[Stream, ...]:
     video = [one for one in presentation.of_kind(Kind.VIDEO) if is_supported(one)]
     choices = [one for one in audio_choices(presentation) if is_supported(one)]
     ladder = sorted(
-        (one for one in choices if one.name == choices[0].name), key=lambda one: one.bitrate
+        (one for one in choices if one.choice == choices[0].choice), key=lambda one: one.bitrate
     )
     if not video and not ladder:
         raise UnsupportedMedia("the presentation has neither H.264 nor AAC, which HDS is made of")

@@ -14,7 +14,6 @@ from sidecar.formats.hls.selectors import muxed_stem
 from sidecar.formats.hls.tags import head, quoted, tag
 from sidecar.formats.hls.text import GROUP, subtitle_lines
 from sidecar.formats.urls import playlist_suffix, stem
-from sidecar.media.languages import bcp47
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.select import variant_sets
@@ -69,19 +68,17 @@ class _Master:
     def media(self, group: AudioGroup, index: int) -> str:
         member = group.members[index]
         rendition = member.rendition
-        language = bcp47(rendition.language) if rendition.language else None
-        described = rendition.role == "description"
         uri = f"{stem(self.presentation, rendition)}.m3u8{self.query}"
         within = self.multiplexed and member.default
         return tag(
             "EXT-X-MEDIA",
             TYPE="AUDIO",
             GROUP_ID=quoted(group.id),
-            LANGUAGE=quoted(language) if language else None,
+            LANGUAGE=quoted(member.language) if member.language else None,
             NAME=quoted(member.name),
             DEFAULT="YES" if member.default else None,
             AUTOSELECT="YES" if member.autoselect else None,
-            CHARACTERISTICS='"public.accessibility.describes-video"' if described else None,
+            CHARACTERISTICS='"public.accessibility.describes-video"' if member.described else None,
             CHANNELS=quoted(rendition.audio.hls_channels),
             URI=None if within else quoted(uri),
         )
@@ -104,7 +101,16 @@ class _Master:
             VIDEO_RANGE=video.video.video_range if video else None,
             AUDIO=quoted(group.id) if group and grouped else None,
             SUBTITLES=quoted(GROUP) if self.subtitled else None,
+            CLOSED_CAPTIONS=self.closed_captions,
         )
+
+    @property
+    def closed_captions(self) -> str | None:
+        """What all variants say alike (RFC 8216 4.3.4.2): that there are none. Where pictures hold
+        some, nothing: players find them, and their languages are not known."""
+        video = self.presentation.of_kind(Kind.VIDEO)
+        captioned = any(one.track.closed_captions for one in video)
+        return None if captioned or self.layout is Layout.VARIANTS else "NONE"
 
     def key_frame_stream(self, rendition: Rendition, clip: Clip) -> str | None:
         key_frames = self.timeline.key_frames(rendition)

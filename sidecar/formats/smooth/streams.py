@@ -164,7 +164,7 @@ def _content(rendition: Rendition) -> Hashable:
     common = (rendition.kind, four_cc(rendition), rendition.role)
     if rendition.kind is Kind.VIDEO:
         return (*common, rendition.video.video_range)
-    named = (*common, rendition.name, rendition.language)
+    named = (*common, rendition.choice, rendition.language)
     if rendition.kind is Kind.AUDIO:
         return (*named, rendition.audio.sampling_rate, rendition.audio.channels)
     return named

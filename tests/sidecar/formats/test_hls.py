@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 from urllib.parse import unquote
@@ -411,3 +412,22 @@ def test_text_is_not_served_as_fragmented_mp4() -> None:
         ask(shown, "hls/x-textstream=1000-1.m4s")
     with pytest.raises(NotFound):
         ask(presentation(rendition(text_track(cues=[(0, 9000)]))), ".m3u8")
+
+
+@pytest.mark.parametrize("fmp4", [True, False])
+def test_variants_say_that_there_are_no_closed_captions(fmp4: bool) -> None:
+    variants = tags(text(ask(ladder(), ".m3u8", hls_fmp4=fmp4).plan), "EXT-X-STREAM-INF")
+    assert len(variants) == 4
+    assert {entry["CLOSED-CAPTIONS"] for entry in variants} == {"NONE"}
+    old = text(ask(ladder(), ".m3u8", hls_fmp4=False, hls_client_manifest_version=3).plan)
+    assert "CLOSED-CAPTIONS" not in old
+
+
+def test_variants_say_nothing_where_pictures_hold_closed_captions() -> None:
+    captioned = replace(video_track(seconds=8), closed_captions=True)
+    shown = presentation(
+        rendition(video_track(seconds=8), bitrate=1000),
+        rendition(captioned, bitrate=2000),
+        rendition(audio_track(seconds=8)),
+    )
+    assert "CLOSED-CAPTIONS" not in text(ask(shown, ".m3u8").plan)

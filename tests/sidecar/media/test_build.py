@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sidecar.codecs.facts import AudioFacts, Facts, TextFacts, VideoFacts
 from sidecar.errors import InvalidMedia, NotFound, UnsupportedMedia
 from sidecar.media.build import (
     presentation_from_manifest,
     presentation_from_media,
-    unique_names,
 )
 from sidecar.media.presentation import Presentation
 from sidecar.media.server_manifest import ServerManifest, read_server_manifest
@@ -204,34 +201,3 @@ def test_what_should_be_encrypted_is_refused() -> None:
     group = '<paramGroup id="hls"><meta name="key" content=":00"/></paramGroup>'
     with pytest.raises(UnsupportedMedia, match="encryption"):
         build('<video src="a"/>', group, a=media(track(1, VIDEO)))
-
-
-@pytest.mark.parametrize(
-    ("named", "expected"),
-    [
-        ([("a", 1), ("a", 2)], ["a", "a"]),
-        ([("a", 1), ("a", 1), ("a", 1)], ["a", "a_1", "a_2"]),
-        ([("a", 1), ("a", 1), ("a_1", 1)], ["a", "a_2", "a_1"]),
-        ([("video", 1), ("x-video", 1)], ["video", "x-video_1"]),
-        ([("x-video", 1), ("video", 1), ("video", 2)], ["x-video", "video_1", "video"]),
-        ([("video", 1), ("xvideo", 1)], ["video", "xvideo"]),
-    ],
-)
-def test_unique_names(named: list[tuple[str, int]], expected: list[str]) -> None:
-    assert unique_names(named) == expected
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["a", "a_1", "a_2", "b-a", "b-a_1", "c-b-a", "_1"]), st.integers(1, 2)
-        ),
-        max_size=12,
-    )
-)
-def test_selectors_are_unique_and_none_ends_another(named: list[tuple[str, int]]) -> None:
-    names = unique_names(named)
-    found = [f"-{name}={bitrate}" for name, (_, bitrate) in zip(names, named, strict=True)]
-    for index, one in enumerate(found):
-        for other in found[index + 1 :]:
-            assert not one.endswith(other) and not other.endswith(one)

@@ -539,7 +539,7 @@ def test_the_moov_is_not_kept_in_memory() -> None:
 def test_the_layout_reads_a_fragment_at_once() -> None:
     trafs = [(Traf(time=80 * k, truns=[Trun(data_offset=150)]),) for k in range(10)]
     source = MemorySource(fragmented(*trafs, data=50_000))
-    index_media(source)
+    layout.read_layout(source)
     assert len(source.reads) <= 11
 
 

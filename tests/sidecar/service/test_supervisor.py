@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -17,9 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service import supervisor
+from sidecar.service.notify import Notifier
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -62,7 +64,7 @@ class Serve:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 reply = stub.Check(
-                    health_pb2.HealthCheckRequest(service="origin.v1.Origin"), timeout=2
+                    health_pb2.HealthCheckRequest(service="origin.v1.Origin"), timeout=20
                 )
             except grpc.RpcError:
                 return False
@@ -110,9 +112,6 @@ def test_a_stop_ends_everything_and_removes_the_sockets(serve: Callable[..., Ser
     running = serve(2)
     running.wait()
     children = running.children()
-    running.process.send_signal(signal.SIGHUP)
-    time.sleep(0.1)
-    assert running.process.poll() is None, "SIGHUP is ignored"
     running.process.terminate()
     assert running.process.wait(PATIENCE) == 0
     assert not any(map(alive, children))
@@ -166,23 +165,6 @@ def test_paths_longer_than_a_socket_address(serve: Callable[..., Serve]) -> None
     assert len(str(running.socket(0))) > 108
 
 
-def test_deaths_in_a_row_are_answered_more_and_more_slowly(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    now = 0
-    monkeypatch.setattr(supervisor, "monotonic_ns", lambda: now)
-    worker = supervisor._Worker(number=0, socket=tmp_path / "s")
-    state = supervisor._State(workers=[worker])
-    waits = []
-    for life in [1, 1, 1, 1, 1, 1, 1, 1, 60, 1]:
-        worker.process = subprocess.Popen(["/bin/false"], stdin=subprocess.PIPE)
-        worker.process.wait()
-        worker.started_ns, now = now, now + life * 1_000_000_000
-        supervisor._reap(state)
-        waits.append((worker.due_ns - now) / 1e9)
-    assert waits == [0, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 0, 0]
-
-
 def test_reflection_and_the_origin_itself(serve: Callable[..., Serve], tmp_path: Path) -> None:
     running = serve(1)
     running.wait()
@@ -195,8 +177,34 @@ def test_reflection_and_the_origin_itself(serve: Callable[..., Serve], tmp_path:
                 method="GET",
                 request_id="r-1",
             ),
-            timeout=5,
+            timeout=60,
         )
     assert reply.plan.result == origin_pb2.FMP4_NOT_FOUND
     assert reply.plan.status == 404
     assert '"request_id": "r-1"' in running.log.read_text()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A process as the watchdog sees it."""
+
+    serves: bool = True
+    is_well: bool = True
+
+
+@pytest.mark.parametrize(
+    ("children", "well"),
+    [
+        ([Seen(), Seen()], True),
+        ([Seen(), Seen(is_well=False)], False),  # one hangs
+        ([Seen(), Seen(serves=False, is_well=False)], True),  # one is being replaced
+        ([Seen(serves=False, is_well=False)], False),  # nobody answers
+    ],
+)
+def test_the_watchdog_hears_of_us_while_calls_are_answered(
+    tmp_path: Path, children: list[Seen], well: bool
+) -> None:
+    settings = supervisor.SupervisorSettings(sockets=tmp_path, workers=1, index_budget=1)
+    watched = supervisor.Supervisor(settings, tmp_path, Notifier())
+    watched._children = children  # type: ignore[assignment]
+    assert watched._is_well() is well
