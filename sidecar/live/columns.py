@@ -79,6 +79,7 @@ class TrackColumns:
         self._gap = _Column(np.bool_)
         self._received = _Column(np.int64)
         self._end = 0
+        self._delay = 0
         self._reordered = False
         self._dependent = False
 
@@ -90,6 +91,11 @@ class TrackColumns:
     def end(self) -> int:
         """Decode time of the end of the last sample, ticks."""
         return self._end
+
+    @property
+    def begin(self) -> int:
+        """Decode time of the first sample, ticks."""
+        return int(self._time.values[0]) if len(self) else self._end
 
     @property
     def last_sequence(self) -> int:
@@ -115,6 +121,8 @@ class TrackColumns:
         count = len(row.samples.size)
         table = row.samples
         if row.begins:
+            reordered = table.composition_offset
+            self._delay = 0 if reordered is None else int(reordered[0])
             self._begin(row.time, row.sequence, gap=False)
         self._received.values[-1] = row.received_ms
         elapsed = np.cumsum(table.duration, dtype=np.int64)
@@ -147,7 +155,7 @@ class TrackColumns:
             time = begin + span * number // missing
             self._begin(time, sequence + 1 + number, gap=True)
             self._time.append(np.array([time]))
-            self._composition.append(np.zeros(1, np.int32))
+            self._composition.append(np.array([self._delay], np.int32))
             self._size.append(np.zeros(1, np.uint32))
             self._offset.append(np.zeros(1, np.int64))
             self._sync.append(np.ones(1, np.bool_))

@@ -44,6 +44,7 @@ CREATE TABLE fragment (
     offset INTEGER NOT NULL, length INTEGER NOT NULL, received_ms INTEGER NOT NULL,
     samples BLOB NOT NULL, UNIQUE (track, time));
 CREATE INDEX fragment_of_file ON fragment (file);
+CREATE INDEX fragment_by_sequence ON fragment (track, sequence);
 """
 
 
@@ -385,6 +386,13 @@ class PointIndex:
         if first is None or last is None:
             return None
         return Extent(begin=first[0], end=last[1], first_sequence=first[2], last_sequence=last[2])
+
+    def time_of(self, track: int, sequence: int) -> int | None:
+        """Decode time of the first fragment of ``track`` from ``sequence`` on, ticks, or None."""
+        row = self._one(
+            "SELECT min(time) FROM fragment WHERE track = ? AND sequence >= ?", track, sequence
+        )
+        return None if row is None or row[0] is None else int(row[0])
 
     def fragments(self, track: int, begin: int, end: int) -> tuple[FragmentRow, ...]:
         """Those of ``track`` that lie in ``begin`` .. ``end`` (ticks), even in part, by time."""

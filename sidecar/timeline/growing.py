@@ -15,25 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.media.presentation import Presentation, Rendition
-from sidecar.media.track import Kind
-from sidecar.timeline.boundaries import Boundaries
+from sidecar.media.track import Kind, Track
 from sidecar.timeline.muxed import MuxedSegments
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 from sidecar.timeline.segments import SegmentList
-from sidecar.timeline.split import split
-from sidecar.timeline.text import text_segments
 
 # A minimum length of 4 s is met by two fragments of 1.96 s each.
 _SLACK = Fraction(1, 20)
+# Sound is cut at the frame that begins nearest to the pictures, but a track of few long samples
+# (text) not before them (seconds).
+_NEAR = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Grid:
     """The source fragments that all segments follow: those of the first video, or else audio.
 
-    ``time``: float64[n+1], presentation times at which they begin, seconds, the last is the end;
+    ``time``: float64[n+1], decode times at which they begin, seconds, the last is the end;
     ``sequence``: int64[n], without a hole; ``gap``: bool[n], never received; ``nominal``: usual
-    length of a fragment, seconds. ``begins``: whether nothing lies before the first of them, so
+    length of a fragment, seconds. ``tolerance``: seconds by which times of tracks may differ that
+    are meant to be equal. ``begins``: whether nothing lies before the first of them, so
     that a segment may begin there with fewer fragments than usual. ``until``: seconds up to which
     all tracks have been received; infinite when no more will come.
     """
@@ -47,13 +48,13 @@ class Grid:
     until: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Cells:
-    """Segments of a policy: ``boundaries`` (m+1 times), numbers and gaps of the m between them."""
+    """Segments of a policy: the times (m+1, seconds) between which they lie, and the number of the
+    first."""
 
-    boundaries: Boundaries
+    time: NDArray[np.float64]
     first_number: int
-    gap: NDArray[np.bool_]
 
 
 class GrowingTimeline(Timeline):
@@ -67,7 +68,7 @@ class GrowingTimeline(Timeline):
         self._lists: dict[tuple[SegmentPolicy, str], SegmentList] = {}
 
     def segments(self, rendition: Rendition, policy: SegmentPolicy) -> SegmentList:
-        """Segments of ``rendition``; those of all renditions have the same numbers. May be empty."""
+        """Segments of ``rendition``; those of all have the same numbers. May be empty."""
         key = (policy, rendition.selector)
         found = self._lists.get(key)
         if found is None:
@@ -101,40 +102,71 @@ class GrowingTimeline(Timeline):
         return found
 
     def _segments(self, rendition: Rendition, cells: _Cells) -> SegmentList:
+        """Cut by decode times, as encoders cut: what is presented with the pictures of a segment
+        but was sent with the next ones would keep every segment back by one."""
         track = rendition.track
-        timescale = track.timescale
-        time = cells.boundaries.time
-        if len(time) < 2:
+        samples, timescale = track.samples, track.timescale
+        if not len(samples) or len(cells.time) < 2:
             return _empty(timescale)
-        if rendition.kind is Kind.TEXT:
-            whole = text_segments(rendition, self.presentation, cells.boundaries, 0.0)
-        elif not len(track.samples):
+        average = int(samples.decode_time[-1] - samples.decode_time[0]) / len(samples) / timescale
+        wanted = np.ceil((cells.time - min(average / 2, _NEAR)) * timescale - 1e-3)
+        ticks = wanted.astype(np.int64) + track.edit_media_time
+        first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
+        ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= timescale * average
+        if first_sample[-1] == len(samples) and not ends_here:
+            # The last cells are not there yet, or will never be.
+            reached = int(np.searchsorted(ticks, samples.decode_time[-1]))
+            first_sample = first_sample[:reached]
+        lead = 0
+        if not self._grid.begins:
+            # What comes before the first sample at hand may belong to the first segment.
+            late = int(samples.decode_time[0]) - ticks >= 0.99 * timescale * average
+            lead = int(np.count_nonzero(late))
+            first_sample = first_sample[lead:]
+        held = np.flatnonzero(np.diff(first_sample) > 0)
+        if not len(held):
             return _empty(timescale)
-        else:
-            whole = split(rendition, cells.boundaries, Fraction(0))
-        # Each segment lies in the cell in which its middle is; what lies in none is not complete.
-        middle = (whole.start[:-1] + whole.start[1:]) / 2 / timescale
-        cell = np.searchsorted(time, middle, side="right") - 1
-        inside = np.flatnonzero((cell >= 0) & (cell < len(time) - 1))
-        if not len(inside):
-            return _empty(timescale)
-        first, last = int(inside[0]), int(inside[-1]) + 1
-        size = (
-            np.add.reduceat(
-                np.append(track.samples.size, 0).astype(np.int64), whole.first_sample[first:last]
-            )
-            if len(track.samples) and rendition.kind is not Kind.TEXT
-            else None
-        )
-        gap = cells.gap[cell[first:last]] if size is None else size == 0
+        first, last = int(held[0]), int(held[-1]) + 1
+        cut = first_sample[first : last + 1]
+        if len(held) != last - first:
+            # A cell without a sample of this track: numbers would not follow each other.
+            cut = cut[: int(np.flatnonzero(np.diff(cut) == 0)[0]) + 1]
         return SegmentList(
             timescale=timescale,
-            first_sample=whole.first_sample[first : last + 1],
-            start=whole.start[first : last + 1],
-            closed=whole.closed,
-            first_number=cells.first_number + int(cell[first]),
-            gap=gap if gap.any() else None,
+            first_sample=cut,
+            start=_starts(track, cut),
+            closed=_is_closed(track, cut),
+            first_number=cells.first_number + lead + first,
+            gap=_gaps(samples.size, cut),
         )
+
+
+def _starts(track: Track, cut: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Presentation times at which segments begin, and at which the last one ends."""
+    times = track.presentation_time()
+    durations = np.diff(track.samples.decode_time)
+    start = np.minimum.reduceat(times[: cut[-1]], cut[:-1])
+    ends = (times + durations)[cut[-2] : cut[-1]]
+    starts = np.maximum(np.append(start, ends.max()), 0)
+    # Segments of no length would have the same URL.
+    ascending: NDArray[np.int64] = np.maximum.accumulate(
+        starts - np.arange(len(starts))
+    ) + np.arange(len(starts))
+    return ascending
+
+
+def _is_closed(track: Track, cut: NDArray[np.int64]) -> bool:
+    offsets = track.samples.composition_offset
+    if offsets is None:
+        return True
+    times = track.presentation_time()
+    return bool((np.minimum.reduceat(times[: cut[-1]], cut[:-1]) == times[cut[:-1]]).all())
+
+
+def _gaps(size: NDArray[np.uint32], cut: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    held = np.add.reduceat(size[: cut[-1]], cut[:-1], dtype=np.int64)
+    gap: NDArray[np.bool_] = held == 0
+    return gap if gap.any() else None
 
 
 def _empty(timescale: int) -> SegmentList:
@@ -167,17 +199,6 @@ def _cells(grid: Grid, minimum: Fraction) -> _Cells:
     )
     if complete:
         time = np.append(time, grid.time[-1])
-    else:
-        number = number[:-1]
-    reached = np.searchsorted(time, grid.until + grid.tolerance, side="right")
+    reached = int(np.searchsorted(time, grid.until + grid.tolerance, side="right"))
     time = time[:reached]
-    number = number[: max(0, len(time) - 1)]
-    gap = np.array(
-        [bool(grid.gap[group == one].all()) for one in (number if grid.gap.any() else ())],
-        dtype=np.bool_,
-    )
-    return _Cells(
-        Boundaries(time=time, tolerance=grid.tolerance, head=-math.inf, tail=math.inf),
-        first_number=int(number[0]) + 1 if len(number) else 1,
-        gap=gap if len(gap) else np.zeros(len(number), dtype=np.bool_),
-    )
+    return _Cells(time=time, first_number=int(number[0]) + 1 if len(number) else 1)

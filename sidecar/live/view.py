@@ -1,0 +1,331 @@
+"""What can be played of a publishing point: presentations made from its index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.errors import FragmentNotFound, NotFound
+from sidecar.live.columns import FragmentColumns, TrackColumns
+from sidecar.live.index import FragmentRow, PointIndex, TrackRow
+from sidecar.live.model import Header, IncomingTrack
+from sidecar.media.naming import default_name, unique_names
+from sidecar.media.presentation import Presentation, Rendition
+from sidecar.media.server_manifest import KIND_ORDER, ServerManifest
+from sidecar.media.track import Kind, Track
+from sidecar.storage.archive import FILE_BITS, OFFSET_MASK
+from sidecar.storage.source import SourceIdentity
+from sidecar.timeline.growing import Grid, GrowingTimeline
+
+# A track that lies further behind than this has ended, or its encoder has: the others go on.
+_LEFT_BEHIND = 10
+# What is kept beside the window, so that it is not read again each time that it moves, seconds.
+_MARGIN = 60
+_EVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Playable:
+    """A stretch of a live presentation.
+
+    ``begin``, ``end``: presentation times, seconds: of the first sample, and up to where all tracks
+    have been received. ``received``: (end of each fragment of the grid, float64[n] seconds;
+    when it came, int64[n] Unix milliseconds). ``nominal``: usual length of a fragment, seconds.
+    """
+
+    presentation: Presentation
+    timeline: GrowingTimeline
+    begin: Fraction
+    end: Fraction
+    received: tuple[NDArray[np.float64], NDArray[np.int64]]
+    nominal: Fraction
+
+
+class ArchiveFolder:
+    """The archive files of a point: ``storage.archive.ArchiveFiles``, and its one identity."""
+
+    def __init__(self, index: PointIndex) -> None:
+        self._index = index
+        self._paths: dict[int, str] = {}
+        path = index.path
+        self.source = SourceIdentity(str(path.with_name(f"{path.stem}-*")), 0, 0, 0)
+
+    def identity(self, file: int) -> SourceIdentity:
+        """File number ``file`` as it is now. Raises ``FragmentNotFound`` when it was removed."""
+        path = self._paths.get(file)
+        if path is None:
+            found = self._index.files(file)
+            if not found:
+                raise FragmentNotFound("the segment has left the archive")
+            path = self._paths[file] = str(self._index.path.with_name(found[0].name))
+        try:
+            status = Path(path).stat()
+        except FileNotFoundError:
+            raise FragmentNotFound("the segment has left the archive") from None
+        return SourceIdentity(path, status.st_size, 0, status.st_ino, growing=True)
+
+    def split(
+        self, offset: NDArray[np.int64]
+    ) -> tuple[tuple[SourceIdentity, ...], NDArray[np.int64], NDArray[np.int64]]:
+        """(files, index into them int64[n], offset in them int64[n]) of offsets in the archive."""
+        numbers, which = np.unique(offset >> FILE_BITS, return_inverse=True)
+        files = tuple(self.identity(int(number)) for number in numbers)
+        return files, which.astype(np.int64), offset & OFFSET_MASK
+
+
+class PointView:
+    """A reader of one publishing point; to be used by one thread at a time.
+
+    ``keep``: seconds of media that stay in memory.
+    """
+
+    def __init__(
+        self,
+        index: PointIndex,
+        *,
+        name: str,
+        keep: Fraction,
+        read_header: Callable[[bytes], Header],
+    ) -> None:
+        self._index = index
+        self._name = name
+        self._keep = keep + _MARGIN
+        self._read_header = read_header
+        self._headers: dict[int, Header] = {}
+        self._tracks: dict[int, TrackRow] = {}
+        self._columns: dict[int, TrackColumns] = {}
+        self._header_of: dict[int, int] = {}
+        self._last_id = 0
+        self._removals = -1
+        self.archive = ArchiveFolder(index)
+
+    def refresh(self) -> bool:
+        """Takes in what was committed since the last time; whether that was anything."""
+        removals = self._index.removals
+        if removals != self._removals:
+            self._removals = removals
+            self._reload()
+            return True
+        rows = self._index.newer(self._last_id)
+        if not rows:
+            return False
+        self._last_id = rows[-1].id
+        known = self._tracks
+        if any(row.track not in known for row in rows) or any(
+            not one.nominal or not one.bitrate for one in known.values()
+        ):
+            self._tracks = {one.id: one for one in self._index.tracks()}
+        anew = set()
+        for row in sorted(rows, key=lambda one: one.time):
+            columns = self._columns.setdefault(row.track, TrackColumns())
+            if row.track in anew or not columns.follows(row):
+                anew.add(row.track)
+            else:
+                columns.append(row)
+                self._header_of[row.track] = row.header
+        for track in anew:
+            self._load(track)
+        self._trim()
+        return True
+
+    def _reload(self) -> None:
+        self._tracks = {one.id: one for one in self._index.tracks()}
+        self._columns.clear()
+        self._last_id = self._index.last_id
+        for track in self._tracks:
+            self._load(track)
+
+    def _load(self, track: int) -> None:
+        """Reads the columns of ``track`` anew, as much of its end as is kept."""
+        extent = self._index.extent(track)
+        if extent is None:
+            self._columns.pop(track, None)
+            return
+        begin = extent.end - int(self._keep * self._described(track).timescale)
+        rows = self._index.fragments(track, begin, _EVER)
+        self._columns[track] = _columns(rows)
+        self._header_of[track] = rows[-1].header
+
+    def _trim(self) -> None:
+        for track, columns in self._columns.items():
+            timescale = self._described(track).timescale
+            if len(columns) and columns.end - columns.begin > 2 * self._keep * timescale:
+                self._load(track)
+
+    def _described(self, track: int) -> IncomingTrack:
+        """What the newest header in use says of ``track``."""
+        row = self._tracks[track]
+        number = self._header_of.get(track, row.header)
+        header = self._headers.get(number)
+        if header is None:
+            header = self._headers[number] = self._read_header(self._index.header(number))
+        for one in header.tracks:
+            if one.track_ID == row.track_ID:
+                return one
+        raise NotFound("the stream's header does not describe the track")
+
+    # What there is
+
+    @property
+    def extent(self) -> tuple[Fraction, Fraction] | None:
+        """Begin and end of all that the index has of any track, presentation times in seconds."""
+        begins, ends = [], []
+        for track in self._tracks:
+            extent = self._index.extent(track)
+            if extent is not None:
+                one = self._described(track)
+                begins.append(Fraction(extent.begin - one.edit_media_time, one.timescale))
+                ends.append(Fraction(extent.end - one.edit_media_time, one.timescale))
+        return (max(Fraction(0), min(begins)), max(ends)) if begins else None
+
+    def time_of(self, sequence: int) -> Fraction | None:
+        """Presentation time, seconds, at which the first fragment of the grid from number
+        ``sequence`` on begins, or None when there is none."""
+        track = self._reference(self._tracks)
+        if track is None:
+            return None
+        time = self._index.time_of(track, sequence)
+        one = self._described(track)
+        return None if time is None else Fraction(time - one.edit_media_time, one.timescale)
+
+    def recent(self, manifest: ServerManifest, *, ended: bool) -> Playable:
+        """What is kept in memory. Raises ``NotFound`` when no fragment has come yet.
+
+        ``ended``: nothing more will come, so that the last segment is complete as it is.
+        """
+        return self._playable(self._columns, manifest, ended=ended)
+
+    def stretch(
+        self, manifest: ServerManifest, begin: Fraction, end: Fraction, *, ended: bool
+    ) -> Playable:
+        """What the index has from ``begin`` to ``end``, presentation times in seconds, with the
+        fragments that lie there in part. Raises ``NotFound`` when that is nothing."""
+        # Sound is cut at the frame nearest to a picture, which may be in the fragment beside.
+        reference = self._reference(self._tracks)
+        around = Fraction(0)
+        if reference is not None:
+            timescale = self._described(reference).timescale
+            around = Fraction(self._tracks[reference].nominal, timescale)
+        found = {}
+        for track in self._tracks:
+            one = self._described(track)
+            first = int((begin - around) * one.timescale) + one.edit_media_time
+            last = int((end + around) * one.timescale) + one.edit_media_time
+            rows = self._index.fragments(track, first, last)
+            if rows:
+                found[track] = _columns(rows)
+        return self._playable(found, manifest, ended=ended)
+
+    def _reference(self, tracks: Iterable[int]) -> int | None:
+        """The track whose fragments all segments follow: the first video, else the first audio."""
+        described = [(self._described(track).kind, track) for track in tracks]
+        for kind in (Kind.VIDEO, Kind.AUDIO, Kind.TEXT):
+            of_kind = [track for one, track in described if one is kind]
+            if of_kind:
+                return min(of_kind)
+        return None
+
+    def _playable(
+        self, columns: Mapping[int, TrackColumns], manifest: ServerManifest, *, ended: bool
+    ) -> Playable:
+        filled = {track: one for track, one in columns.items() if len(one)}
+        reference = self._reference(filled)
+        if reference is None:
+            raise NotFound("nothing has been received yet")
+        ends = {
+            track: self._presented(track, one.end)
+            for track, one in filled.items()
+            if self._described(track).kind is not Kind.TEXT
+        } or {reference: self._presented(reference, filled[reference].end)}
+        newest = max(ends.values())
+        until = min(end for end in ends.values() if newest - end <= _LEFT_BEHIND)
+        grid_columns = filled[reference].fragments()
+        grid = self._grid(reference, grid_columns, None if ended else until)
+        presentation = self._presentation(filled, manifest)
+        begin = self._presented(reference, int(grid_columns.time[0]))
+        return Playable(
+            presentation=presentation,
+            timeline=GrowingTimeline(presentation, grid),
+            begin=max(Fraction(0), begin),
+            end=newest if ended else until,
+            received=(grid.time[1:], grid_columns.received_ms),
+            nominal=grid.nominal,
+        )
+
+    def _presented(self, track: int, ticks: int) -> Fraction:
+        one = self._described(track)
+        return Fraction(ticks - one.edit_media_time, one.timescale)
+
+    def _grid(self, track: int, fragments: FragmentColumns, until: Fraction | None) -> Grid:
+        one, row = self._described(track), self._tracks[track]
+        extent = self._index.extent(track)
+        first = int(fragments.sequence[0])
+        return Grid(
+            time=(fragments.time - one.edit_media_time) / one.timescale,
+            sequence=fragments.sequence,
+            gap=fragments.gap,
+            nominal=Fraction(row.nominal, one.timescale),
+            tolerance=1 / 120,
+            begins=extent is None or extent.first_sequence >= first,
+            until=float("inf") if until is None else float(until),
+        )
+
+    def _presentation(
+        self, columns: Mapping[int, TrackColumns], manifest: ServerManifest
+    ) -> Presentation:
+        named = []
+        for track in sorted(columns):
+            one, row = self._described(track), self._tracks[track]
+            name = one.name or default_name(one.kind, one.language)
+            bitrate = one.bitrate or row.bitrate
+            if not bitrate:
+                continue  # its first fragment is not complete
+            named.append((KIND_ORDER[one.kind], bitrate, track, name))
+        if not named:
+            raise NotFound("nothing has been received yet")
+        named.sort()
+        names = unique_names((name, bitrate) for _, bitrate, _, name in named)
+        renditions = []
+        for (_, bitrate, track, _), name in zip(named, names, strict=True):
+            one = self._described(track)
+            renditions.append(
+                Rendition(
+                    name=name,
+                    bitrate=bitrate,
+                    language=one.language,
+                    label=None,
+                    role=None,
+                    track=Track(
+                        kind=one.kind,
+                        track_id=one.track_ID,
+                        timescale=one.timescale,
+                        language=one.language,
+                        handler_name=one.handler_name,
+                        sample_entry_box=one.sample_entry_box,
+                        facts=one.facts,
+                        edit_media_time=one.edit_media_time,
+                        samples=columns[track].samples(0),
+                        source=self.archive.source,
+                    ),
+                )
+            )
+        return Presentation(
+            name=self._name,
+            renditions=tuple(renditions),
+            options=manifest.options,
+            sources=(),
+            last_modified_ns=0,
+        )
+
+
+def _columns(rows: Iterable[FragmentRow]) -> TrackColumns:
+    columns = TrackColumns()
+    for row in rows:
+        if columns.follows(row):
+            columns.append(row)
+    return columns

@@ -1,0 +1,226 @@
+"""From the index to segments: the same numbers and bytes whatever part is at hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sidecar.boxes.movie import SampleDefaults
+from sidecar.codecs.facts import AudioFacts, VideoFacts
+from sidecar.errors import NotFound
+from sidecar.live.index import PointIndex
+from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
+from sidecar.live.view import PointView
+from sidecar.media.server_manifest import ServerManifest
+from sidecar.media.track import Kind
+from sidecar.timeline.segmenter import SegmentPolicy
+
+MANIFEST = ServerManifest()
+EACH = SegmentPolicy(video=Fraction(0), audio=Fraction(0), text=Fraction(0))
+FOUR = SegmentPolicy(video=Fraction(4), audio=Fraction(4), text=Fraction(4))
+HEADER = Header(
+    data=b"",
+    digest=b"1",
+    tracks=(
+        IncomingTrack(
+            track_ID=1,
+            kind=Kind.VIDEO,
+            timescale=1000,
+            language=None,
+            handler_name="",
+            sample_entry_box=b"",
+            facts=VideoFacts(
+                codec="avc1", sample_entry="avc1", fourcc="AVC1", width=640, height=360
+            ),
+            defaults=SampleDefaults(),
+            bitrate=500_000,
+        ),
+        IncomingTrack(
+            track_ID=2,
+            kind=Kind.AUDIO,
+            timescale=48000,
+            language="eng",
+            handler_name="",
+            sample_entry_box=b"",
+            facts=AudioFacts(
+                codec="mp4a.40.2",
+                sample_entry="mp4a",
+                fourcc="AACL",
+                sampling_rate=48000,
+                channels=2,
+                samples_per_frame=1024,
+                channel_configuration=("", "2"),
+                hls_channels="2",
+            ),
+            defaults=SampleDefaults(),
+            bitrate=64_000,
+        ),
+    ),
+)
+
+
+def samples(count: int, duration: int, *, video: bool) -> SampleTable:
+    return SampleTable(
+        duration=np.full(count, duration, np.uint32),
+        size=np.full(count, 10, np.uint32),
+        composition_offset=np.full(count, 80, np.int32) if video else None,
+        sync=np.arange(count) == 0 if video else None,
+        offset=np.arange(count, dtype=np.int64) * 10,
+    )
+
+
+class Feed:
+    """Two-second fragments of a picture every 40 ms, and of sound as it falls."""
+
+    def __init__(self, folder: Path) -> None:
+        self.index = PointIndex.open(folder / "ch.db3", create=True)
+        with self.index.transaction():
+            self.index.put_header("main", HEADER, 0)
+            self.index.add_file("main", 1, "ch-main-1.mp4", 0)
+
+    def video(self, number: int, count: int = 50) -> None:
+        self._add(1, number * 2000, samples(count, 40, video=True))
+
+    def audio(self, number: int) -> None:
+        first, last = (-(-n * 96000 // 1024) for n in (number, number + 1))
+        self._add(2, first * 1024, samples(last - first, 1024, video=False))
+
+    def both(self, *numbers: int) -> None:
+        for number in numbers:
+            self.video(number)
+            self.audio(number)
+
+    def _add(self, track_id: int, time: int, table: SampleTable) -> None:
+        track = self.index.tracks()[track_id - 1]
+        duration = int(table.duration.sum())
+        fragment = TrackFragment(
+            track_ID=track_id, time=time, duration=duration, begins=True, samples=table
+        )
+        with self.index.transaction():
+            assert self.index.judge(track, fragment, 10**9) == "added"
+            self.index.add(track, fragment, header=1, file=1, offset=0, length=1, now_ms=time)
+
+    def view(self, keep: int = 600) -> PointView:
+        view = PointView(
+            self.index, name="ch", keep=Fraction(keep), read_header=lambda data: HEADER
+        )
+        view.refresh()
+        return view
+
+
+def listed(view: PointView, policy: SegmentPolicy, *, ended: bool = False) -> dict[str, list]:
+    playable = view.recent(MANIFEST, ended=ended)
+    found = {}
+    for rendition in playable.presentation.renditions:
+        segments = playable.timeline.segments(rendition, policy)
+        found[rendition.name] = [
+            (
+                segments.number(at),
+                round(int(segments.start[at]) / segments.timescale, 2),
+                segments.is_gap(at),
+            )
+            for at in range(len(segments))
+        ]
+    return found
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Feed:
+    return Feed(tmp_path)
+
+
+def test_complete_segments_are_listed(feed: Feed) -> None:
+    feed.both(0, 1, 2)
+    found = listed(feed.view(), EACH)
+    assert [one[:2] for one in found["video"]] == [(1, 0.08), (2, 2.08), (3, 4.08)]
+    assert [one[0] for one in found["audio_eng"]] == [1, 2, 3]
+    feed.video(3)
+    feed.audio(3)
+    feed.video(4, count=20)
+    assert len(listed(feed.view(), EACH)["video"]) == 4
+    assert len(listed(feed.view(), EACH, ended=True)["video"]) == 5
+
+
+def test_numbers_are_those_of_time_whatever_is_at_hand(feed: Feed) -> None:
+    feed.both(*range(40))
+    whole = listed(feed.view(), FOUR)
+    view = feed.view()
+    for begin in (0, 3, 10, 21, 55):
+        part = view.stretch(MANIFEST, Fraction(begin), Fraction(begin + 20), ended=False)
+        for rendition in part.presentation.renditions:
+            segments = part.timeline.segments(rendition, FOUR)
+            assert len(segments) >= 2
+            for at in range(len(segments)):
+                number = segments.number(at)
+                (same,) = [one for one in whole[rendition.name] if one[0] == number]
+                assert same[1] == round(int(segments.start[at]) / segments.timescale, 2)
+
+
+def test_what_comes_is_taken_in(feed: Feed) -> None:
+    feed.both(0, 1)
+    view = feed.view()
+    assert not view.refresh()
+    feed.both(2)
+    assert view.refresh()
+    assert [one[0] for one in listed(view, EACH)["video"]] == [1, 2, 3]
+
+
+def test_a_segment_waits_for_all_tracks(feed: Feed) -> None:
+    feed.both(0, 1)
+    feed.video(2)
+    found = listed(feed.view(), EACH)
+    assert len(found["video"]) == 2
+
+
+def test_a_track_that_has_ended_is_not_waited_for(feed: Feed) -> None:
+    feed.both(0, 1)
+    for number in range(2, 12):
+        feed.video(number)
+    found = listed(feed.view(), EACH)
+    assert len(found["video"]) == 12
+
+
+def test_holes_keep_numbers_and_are_said(feed: Feed) -> None:
+    feed.both(0, 1, 2)
+    view = feed.view()
+    feed.both(5, 6)
+    view.refresh()
+    found = listed(view, EACH)
+    assert [(one[0], one[2]) for one in found["video"]] == [
+        (1, False), (2, False), (3, False), (4, True), (5, True), (6, False), (7, False)
+    ]  # fmt: skip
+    feed.both(3, 4)
+    view.refresh()
+    assert [(one[0], one[2]) for one in listed(view, EACH)["video"]] == [
+        (number, False) for number in range(1, 8)
+    ]
+
+
+def test_muxed_segments_have_the_sound_of_their_pictures(feed: Feed) -> None:
+    feed.both(*range(8))
+    playable = feed.view().recent(MANIFEST, ended=False)
+    audio, video = playable.presentation.renditions
+    muxed = playable.timeline.muxed(video, audio, FOUR)
+    alone = playable.timeline.segments(audio, FOUR)
+    assert muxed.video.first_number == 1
+    assert muxed.audio_first.tolist()[: len(alone) + 1] == alone.first_sample.tolist()
+
+
+def test_nothing_yet(feed: Feed) -> None:
+    view = feed.view()
+    assert view.extent is None
+    with pytest.raises(NotFound):
+        view.recent(MANIFEST, ended=False)
+
+
+def test_the_grid_can_be_searched(feed: Feed) -> None:
+    feed.both(*range(3, 9))
+    view = feed.view()
+    assert view.time_of(5) == 10
+    assert view.time_of(0) == 6
+    assert view.time_of(9) is None
+    assert view.extent is not None
+    assert view.extent[0] == 6
