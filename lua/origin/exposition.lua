@@ -35,7 +35,7 @@ local _M = {}
 -- returns the lines. All are gauges.
 _M.gauges = {
     { "origin_connections",
-      "Connections of clients, by state.",
+      "Connections of this nginx, its own ones to itself included.",
       function(name)
           local lines = {}
           for _, state in ipairs(CONNECTIONS) do
