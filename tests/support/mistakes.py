@@ -258,16 +258,13 @@ MISTAKES = (
         lua="vod = origin.location [[ usp_handle_ism on; ]]\nvod.content = nil",
         says="the object of origin.location can not be changed",
     ),
-    Mistake(
-        name="no dictionary of plans",
-        lua="vod = origin.location [[ usp_handle_ism on; ]]",
-        says="the http block lacks lua_shared_dict origin_plans",
-        dictionary="origin_plans",
-    ),
-    Mistake(
-        name="no dictionary of locks",
-        lua="vod = origin.location [[ usp_handle_ism on; ]]",
-        says="the http block lacks lua_shared_dict origin_locks",
-        dictionary="origin_locks",
+    *(
+        Mistake(
+            name=f"no dictionary {name}",
+            lua="vod = origin.location [[ usp_handle_ism on; ]]",
+            says=f"the http block lacks lua_shared_dict {name}",
+            dictionary=name,
+        )
+        for name in ("origin_plans", "origin_locks", "origin_metrics")
     ),
 )
