@@ -76,6 +76,10 @@ bench: setup bench-packages ## measure the stack next to nginx static (some minu
 fuzz: setup ## ten thousand mutated media files through the parser
 	@$(python) tests/fuzz/run.py $(FUZZ)
 
+.PHONY: docs
+docs: setup ## write docs/directives.md from the table of the directives
+	@$(python) -m tests.support.directive_docs
+
 .PHONY: proto
 proto: setup ## generate the protobuf code anew
 	@rm -f sidecar/rpc/*_pb2*

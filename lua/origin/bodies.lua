@@ -3,6 +3,10 @@
 -- A body belongs to its plan and is used under the plan's validity check.
 
 local lru = require "origin.lru"
+local metrics = require "origin.metrics"
+
+
+local count = metrics.body
 
 
 local _M = {}
@@ -17,7 +21,9 @@ end
 
 -- Returns the body's strings in order, or nil.
 function _M.find(plan)
-    return bodies:get(plan)
+    local strings = bodies:get(plan)
+    count(strings and "hit" or "miss")
+    return strings
 end
 
 

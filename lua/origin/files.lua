@@ -127,6 +127,12 @@ function _M.unchanged(source)
 end
 
 
+-- Tells whether there is anything at path.
+function _M.exists(path)
+    return statx(AT_FDCWD, path, 0) == 0
+end
+
+
 local methods = {}
 
 

@@ -3,6 +3,7 @@
 local answer = require "origin.answer"
 local args_module = require "origin.args"
 local files = require "origin.files"
+local metrics = require "origin.metrics"
 local plan_module = require "origin.plan"
 local plans = require "origin.plans"
 local route = require "origin.route"
@@ -13,6 +14,7 @@ local absolute = files.absolute
 local get_method = ngx.req.get_method
 local ngx_exit = ngx.exit
 local ngx_log = ngx.log
+local now = ngx.now
 local pcall = pcall
 local reduce = args_module.reduce
 local refuse = plan_module.refuse
@@ -43,21 +45,24 @@ local _M = {}
 local has_variables
 
 
-local function set_variables(result, source)
-    var.origin_result = result
+local function set_variables(plan, source)
+    var.origin_result = plan.context.result
     var.origin_plan = source
+    var.origin_parts = plan.count
+    var.origin_asset = plan.asset or "-"
 end
 
 
 -- Tells later phases what the request ended in.
 local function note(plan, source)
     ngx.ctx.origin = plan.context
+    metrics.planned(source)
 
     if has_variables then
-        set_variables(plan.context.result, source)
+        set_variables(plan, source)
 
     elseif has_variables == nil then
-        has_variables = pcall(set_variables, plan.context.result, source)
+        has_variables = pcall(set_variables, plan, source)
     end
 end
 
@@ -145,7 +150,10 @@ local function answer_miss(key, root, uri, args, method, settings)
 
     local stale
     for _ = 1, MAX_PLANS do
+        local began = now()
         local plan, source, err = plans.get(question)
+        metrics.waited(source, now() - began)
+        plan.asset = path
         if err then
             log(path .. ": " .. err)
         end

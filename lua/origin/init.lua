@@ -6,14 +6,18 @@
 --     tv = origin.location(vod, [[ origin_cors off; ]])     -- vod's, and more
 --     ... content_by_lua_block { vod:content() }
 --     ... init_worker_by_lua_block { origin.start_worker() }
+--     ... log_by_lua_block { origin.log() }
 --
 -- A mistake in a block raises an error, which stops the start. It begins with
 -- the line of the configuration that the call is on (the last one of it).
 
 local bodies = require "origin.bodies"
 local directives = require "origin.directives"
+local exposition = require "origin.exposition"
 local handler = require "origin.handler"
+local health = require "origin.health"
 local license = require "origin.license"
+local metrics = require "origin.metrics"
 local results = require "origin.results"
 local sidecar = require "origin.sidecar"
 
@@ -32,7 +36,7 @@ local type = type
 
 
 -- What openresty.conf must declare.
-local DICTIONARIES = { "origin_plans", "origin_locks" }
+local DICTIONARIES = { "origin_plans", "origin_locks", "origin_metrics" }
 
 -- The caches hold tens of megabytes; with LuaJIT's own 200 a worker would let
 -- as much garbage gather before it collects. At 130 a worker peaks at two
@@ -95,6 +99,21 @@ end
 -- For init_worker_by_lua: what is to be found out before a client comes.
 function _M.start_worker()
     license.start(sidecar.ask)
+end
+
+
+-- For log_by_lua of the servers that stream: counts the current request.
+_M.log = metrics.log
+
+-- For content_by_lua of an internal server: all metrics; whether nginx is
+-- alive; whether requests would be answered.
+_M.metrics = exposition.content
+_M.alive = health.alive
+
+
+function _M.ready()
+    local _, for_sidecar = directives.resolve(http_block or EMPTY, EMPTY)
+    return health.ready(for_sidecar)
 end
 
 

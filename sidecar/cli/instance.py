@@ -13,6 +13,7 @@ from sidecar.cli.nginx import Nginx
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 _LISTEN = re.compile(r"^(\s*listen\s+)8080(?=[\s;])", re.MULTILINE)
+_ADMIN = re.compile(r"^(\s*listen\s+127\.0\.0\.1:)18080(?=[\s;])", re.MULTILINE)
 _SIDECAR = re.compile(r"^([ \t]*server unix:sockets/sidecar-)0(\.sock[^\n]*\n)", re.MULTILINE)
 
 
@@ -53,7 +54,16 @@ class Instance:
         self.sockets.mkdir(mode=0o750, exist_ok=True)
         (self.root / "modules.d" / "origin.conf").write_text(nginx.main_context())
 
-    def make(self, nginx: Nginx, *, conf: Path, media: Path, port: int, workers: int) -> None:
+    def make(
+        self,
+        nginx: Nginx,
+        *,
+        conf: Path,
+        media: Path,
+        port: int,
+        workers: int,
+        admin_port: int | None = None,
+    ) -> None:
         """Makes everything, anew where it exists. Raises ``click.ClickException``."""
         if self.root in (PROJECT, conf.parent):
             raise click.ClickException(f"{self.root} holds the sources: name another run folder")
@@ -63,7 +73,8 @@ class Instance:
         lua = conf.parent / "lua"
         self._link("lua", lua if lua.is_dir() else PROJECT / "lua")
         self._link("media", media)
-        self.conf.write_text(render(conf.read_text(), port=port, workers=workers))
+        text = render(conf.read_text(), port=port, workers=workers, admin_port=admin_port)
+        self.conf.write_text(text)
 
     def _link(self, name: str, target: Path) -> None:
         link = self.root / name
@@ -74,11 +85,24 @@ class Instance:
         link.symlink_to(target)
 
 
-def render(text: str, *, port: int, workers: int) -> str:
-    """openresty.conf with another port, and one upstream server for each sidecar process.
+def admin_port_of(port: int) -> int:
+    """Where metrics and health are found unless somebody says: as far from ``port`` in every
+    instance, so that those on neighbouring ports do not meet."""
+    return port + 10000 if port + 10000 <= 65535 else port - 10000
+
+
+def has_admin(text: str) -> bool:
+    """Whether a configuration has the server of metrics and health; it may be taken out."""
+    return _ADMIN.search(text) is not None
+
+
+def render(text: str, *, port: int, workers: int, admin_port: int | None = None) -> str:
+    """openresty.conf with other ports, and one upstream server for each sidecar process.
 
     Raises ``click.ClickException`` unless each line to change is there exactly once.
     """
+    admin = admin_port_of(port) if admin_port is None else admin_port
+    text = _ADMIN.sub(lambda match: f"{match[1]}{admin}", text, count=1)
     text, listens = _LISTEN.subn(lambda match: f"{match[1]}{port}", text)
     text, servers = _SIDECAR.subn(
         lambda match: "".join(f"{match[1]}{n}{match[2]}" for n in range(workers)), text

@@ -17,7 +17,7 @@ from typing import IO
 import click
 
 from sidecar.cli import probe
-from sidecar.cli.instance import PROJECT, Instance
+from sidecar.cli.instance import PROJECT, Instance, admin_port_of, has_admin
 from sidecar.cli.nginx import Nginx, find_nginx
 from sidecar.cli.processes import Process, identify, pause, read_state, write_state
 from sidecar.clock import monotonic_ns
@@ -37,7 +37,10 @@ Output = IO[bytes] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One instance and what it serves; budgets in bytes for all sidecar processes together."""
+    """One instance and what it serves; budgets in bytes for all sidecar processes together.
+
+    ``admin_port``: of metrics and health; None = as far from ``port`` as in openresty.conf.
+    """
 
     instance: Instance
     conf: Path
@@ -48,6 +51,14 @@ class Settings:
     spool_budget: int
     log_format: str
     log_level: str
+    admin_port: int | None = None
+
+    @property
+    def ports(self) -> list[int]:
+        """All that it listens on."""
+        if not has_admin(self.conf.read_text()):
+            return [self.port]
+        return [self.port, admin_port_of(self.port) if self.admin_port is None else self.admin_port]
 
 
 def start(settings: Settings, output: Output) -> dict[str, Process]:
@@ -68,9 +79,11 @@ def start(settings: Settings, output: Output) -> dict[str, Process]:
         media=settings.media,
         port=settings.port,
         workers=settings.workers,
+        admin_port=settings.admin_port,
     )
-    if not probe.port_is_free(settings.port):
-        raise click.ClickException(f"port {settings.port} is in use")
+    for port in settings.ports:
+        if not probe.port_is_free(port):
+            raise click.ClickException(f"port {port} is in use")
     processes: dict[str, Process] = {}
     owner = {} if output is not None else {"run": identify(os.getpid())}
     try:
@@ -122,7 +135,9 @@ def try_conf(conf: Path) -> str:
         media.mkdir()
         instance = Instance(Path(folder, "run"))
         port = probe.free_port()
-        instance.make(nginx, conf=conf, media=media, port=port, workers=1)
+        instance.make(
+            nginx, conf=conf, media=media, port=port, workers=1, admin_port=probe.free_port()
+        )
         printed = instance.log("start.log")
         process = _spawn_nginx(nginx, instance)
         try:

@@ -40,6 +40,12 @@ def _instance_options(command: _Command) -> _Command:
         _RUN,
         click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True),
         click.option(
+            "--admin-port",
+            type=click.IntRange(1, 65535),
+            show_default="port + 10000",
+            help="Where to answer /metrics, /healthz and /readyz, on this machine only.",
+        ),
+        click.option(
             "--media",
             type=click.Path(path_type=Path),
             default=PROJECT / "media",
@@ -154,6 +160,8 @@ def _announce(settings: launch.Settings) -> None:
         click.echo(f"  Smooth  http://localhost:{settings.port}{path}/Manifest")
     if len(paths) == launch.LISTED:
         click.echo("  ...")
+    for port in settings.ports[1:]:
+        click.echo(f"Metrics and health: http://localhost:{port}/metrics, /healthz, /readyz")
     click.echo(f"Logs are in {settings.instance.log('')}")
 
 

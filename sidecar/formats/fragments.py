@@ -33,15 +33,15 @@ def segment_answer(
     segments: SegmentList,
     index: int,
     *,
-    folder: str,
+    format_name: str,
     ending: Callable[[int], str],
 ) -> Answer:
     """Segment ``index`` of ``segments``, and the ones after it that the request wants planned.
 
-    Their virtual paths are ``folder``, the stem as the request has it, and what ``ending`` makes
-    of an index (``-7.m4s``).
+    Their virtual paths are the folder that is called as the format (``hls``, ``dash``), the stem as
+    the request has it, and what ``ending`` makes of an index (``-7.m4s``).
     """
-    stem, query = request.match["stem"], suffix(request.options)
+    stem, query = request.match["stem"], suffix(request.options, format_name)
     link = f"<{encoded(stem)}"
     count = len(segments)
     content_type = CONTENT_TYPES[rendition.kind]
@@ -62,7 +62,7 @@ def segment_answer(
         )
         for at in range(index, until)
     ]
-    paths = [f"{folder}{stem}{ending(at)}" for at in range(index + 1, until)]
+    paths = [f"{format_name}/{stem}{ending(at)}" for at in range(index + 1, until)]
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sidecar.errors import NotFound
 from sidecar.formats.fragments import CONTENT_TYPES
 from sidecar.formats.spec import Answer, Request
-from sidecar.formats.urls import encoded, suffix
+from sidecar.formats.urls import encoded
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.cmaf import key_frame_segment
@@ -35,7 +35,7 @@ def key_frame_answer(
 ) -> Answer:
     """Sync sample ``index``; the URL of the next is the request's with another ``ending``."""
     start = int(key_frames.start[index])
-    following = f"{encoded(request.match['stem'])}{ending(index + 1)}{suffix(request.options)}"
+    following = f"{encoded(request.match['stem'])}{ending(index + 1)}"
     plan = Plan(
         parts=key_frame_segment(
             rendition.track,

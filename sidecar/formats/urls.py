@@ -19,14 +19,11 @@ def stem(presentation: Presentation, rendition: Rendition) -> str:
     return encoded(f"{presentation.name}-{rendition.selector}")
 
 
-def suffix(options: Options) -> str:
-    """What every child URL ends with: the part of the query that says what segments are."""
-    return f"?{options.query}" if options.query else ""
-
-
-def playlist_suffix(options: Options) -> str:
-    """What the URLs of child playlists end with: ``suffix``, the clip, the kind of HLS."""
-    return f"?{options.playlist_query}" if options.playlist_query else ""
+def suffix(options: Options, format_name: str) -> str:
+    """What the URLs of all segments of a format end with: the part of the query that says what they
+    are. Nothing else depends on it: no init segment, no single key frame."""
+    query = options.queries.get(format_name, "")
+    return f"?{query}" if query else ""
 
 
 def find_rendition(presentation: Presentation, decoded_stem: str) -> Rendition:

@@ -24,10 +24,10 @@ class Option:
     """One row: how the text is read (ValueError when it cannot be) and what it may be.
 
     ``in_query``, ``in_head``: whether a request, a server manifest may set it. ``names_segments``:
-    whether segments differ with it, so that their URLs must carry it. ``names_playlists``: whether
-    the HLS playlists that a master playlist refers to differ with it. ``repeats``: every value
-    counts, in their order (the value is a tuple); otherwise the last one does. ``flag``: may be
-    given without a value.
+    the format (as of request kinds) whose segments differ with it, so that their URLs must carry
+    it; empty = none. ``names_playlists``: whether the HLS playlists that a master playlist refers
+    to differ with it. ``repeats``: every value counts, in their order (the value is a tuple);
+    otherwise the last one does. ``flag``: may be given without a value.
     """
 
     read: Callable[[str], Any]
@@ -35,7 +35,7 @@ class Option:
     meaning: str
     in_query: bool = True
     in_head: bool = True
-    names_segments: bool = False
+    names_segments: str = ""
     names_playlists: bool = False
     repeats: bool = False
     flag: bool = False
@@ -111,12 +111,12 @@ _FILTER = "a filter expression"
 _BITRATE = "bits per second, a whole number"
 
 
-def _minimum(what: str) -> Option:
+def _minimum(what: str, format_name: str) -> Option:
     return Option(
         read=_read_seconds,
         allowed=_SECONDS,
         meaning=f"shortest {what} segment, seconds",
-        names_segments=True,
+        names_segments=format_name,
     )
 
 
@@ -150,7 +150,7 @@ OPTIONS: dict[str, Option] = {
     "end": _moment("end of the clip, counted from `vbegin`"),
     "filter": Option(read=parse_filter, allowed=_FILTER, meaning="which tracks the manifest lists"),
     "fixed_gop": _switch("DASH: a trick-mode set made from the key frames of ordinary video"),
-    "hds_minimum_fragment_length": _minimum("HDS"),
+    "hds_minimum_fragment_length": _minimum("HDS", "hds"),
     "hds_playout": _playout("HDS"),
     "hls_client_manifest_version": Option(
         read=_read_hls_version,
@@ -159,21 +159,21 @@ OPTIONS: dict[str, Option] = {
         names_playlists=True,
     ),
     "hls_fmp4": _switch("HLS with fragmented MP4 rather than MPEG-TS", names_playlists=True),
-    "hls_minimum_fragment_length": _minimum("HLS"),
+    "hls_minimum_fragment_length": _minimum("HLS", "hls"),
     "hls_no_audio_only": _switch("HLS without audio-only variants"),
     "hls_no_multiplex": _switch("HLS with audio in renditions of its own only"),
     "hls_playout": _playout("HLS"),
     "iss_client_manifest_version": Option(
         read=_read_smooth_version, allowed="20 or 22", meaning="Smooth manifest 2.0 or 2.2"
     ),
-    "iss_minimum_fragment_length": _minimum("Smooth"),
+    "iss_minimum_fragment_length": _minimum("Smooth", "smooth"),
     "iss_playout": _playout("Smooth"),
     "max_bitrate": _bound("no video above this (no audio, when there is no video)"),
     "min_bitrate": _bound("no video below this (no audio, when there is no video)"),
     "mpd_min_buffer_time": Option(
         read=_read_seconds, allowed=_SECONDS, meaning="MPD@minBufferTime, seconds"
     ),
-    "mpd_minimum_fragment_length": _minimum("DASH"),
+    "mpd_minimum_fragment_length": _minimum("DASH", "dash"),
     "mpd_playout": _playout("DASH"),
     "mpd_segment_template": Option(
         read=_read_template,

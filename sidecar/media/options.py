@@ -7,7 +7,7 @@ in the query are one option: dots and dashes become underscores. The query overr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote, unquote_plus
@@ -23,7 +23,9 @@ _MAX_PARAMETERS = 256
 HOUSEKEEPING = frozenset({"clientManifestRelativePath", "creator", "formats"})
 _CLIP = frozenset({"vbegin", "vend", "t", "start", "end"})
 _PLAYLIST_OPTIONS = sorted(name for name, option in OPTIONS.items() if option.names_playlists)
-_SEGMENT_OPTIONS = sorted(name for name, option in OPTIONS.items() if option.names_segments)
+_SEGMENT_OPTIONS = sorted(
+    (option.names_segments, name) for name, option in OPTIONS.items() if option.names_segments
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +38,12 @@ class Options:
     together, begin before end; None = that of the presentation (``timeline.clips.clip_of``).
     ``filter``, ``max_bitrate``, ``min_bitrate`` (bit/s) choose tracks, ``variant_set`` composes HLS
     variants (``media.select``).
-    ``query``: the part of the request's query that changes what segments are, re-encoded in a
-    fixed order (``hls_minimum_fragment_length=48/25``), to be appended to child URLs; may be empty.
-    ``playlist_query``: the same for the playlists that a master playlist refers to: all of
-    ``query``, the clip, and what the request said of ``hls_fmp4`` and its like.
+    ``queries``: by format (``hls``, ``dash``, ``smooth``, ``hds``), the part of the request's query
+    that changes what its segments are, re-encoded (``hls_minimum_fragment_length=48/25``), to be
+    appended to their URLs; formats without any are not in it. ``playlist_query``: the same for the
+    playlists that an HLS master playlist refers to: that of ``hls``, the clip, and what the request
+    said of ``hls_fmp4`` and its like. ``key_frame_query``: for its I-frame playlists, which have a
+    segment for each key frame, however long the others are.
     ``warnings``: sentences on options of the head that have no effect.
     """
 
@@ -66,8 +70,9 @@ class Options:
     min_bitrate: int | None = None
     clip_begin: Moment | None = None
     clip_end: Moment | None = None
-    query: str = ""
+    queries: Mapping[str, str] = field(default_factory=dict)
     playlist_query: str = ""
+    key_frame_query: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -110,7 +115,12 @@ def parse_options(head: Mapping[str, str], query: str) -> Options:
 
     clip = _clip(asked)
     changed = {name: value for name, value in asked.items() if values.get(name) != value}
-    segments = [f"{name}={changed[name]}" for name in _SEGMENT_OPTIONS if name in changed]
+    queries = {
+        format_name: f"{name}={changed[name]}"
+        for format_name, name in _SEGMENT_OPTIONS
+        if name in changed
+    }
+    hls = [queries["hls"]] if "hls" in queries else []
     playlists = [
         f"{name}={_written(changed[name])}" for name in _PLAYLIST_OPTIONS if name in changed
     ]
@@ -124,8 +134,9 @@ def parse_options(head: Mapping[str, str], query: str) -> Options:
         **chosen,
         clip_begin=clip[0],
         clip_end=clip[1],
-        query="&".join(segments),
-        playlist_query="&".join(segments + playlists + moments),
+        queries=queries,
+        playlist_query="&".join(hls + playlists + moments),
+        key_frame_query="&".join(playlists + moments),
         warnings=tuple(warnings),
     )
 

@@ -54,6 +54,7 @@ class IndexCache:
     ) -> None:
         self.budget = budget
         self.nbytes = 0
+        self.evictions = 0
         self._executor = executor
         self._on_drop = on_drop
         self._entries: OrderedDict[str, MediaFile | _Refusal] = OrderedDict()
@@ -100,6 +101,7 @@ class IndexCache:
         if self.nbytes > self.budget:
             for path in [path for path in self._entries if path not in kept]:
                 self._drop(path)
+                self.evictions += 1
                 if self.nbytes <= self.budget:
                     break
 

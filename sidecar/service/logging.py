@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any, Literal
 
 import structlog
 
+from sidecar.clock import monotonic_ns
+
 LogFormat = Literal["json", "console"]
+
+# When the call began that this task works for, on the monotonic clock; 0 = for none.
+call_started_ns: ContextVar[int] = ContextVar("call_started_ns", default=0)
 
 
 def configure_logging(log_format: LogFormat, level: str) -> None:
     """Sends every later ``structlog`` event of at least ``level`` to standard error.
 
     ``json``: one object a line with ``time`` (UTC, ISO 8601), ``level`` and ``event``;
-    ``console``: the same for eyes. Call it once, before the first event.
+    ``console``: the same for eyes. Events with a ``request_id`` get ``milliseconds``, those since
+    the call began. Call it once, before the first event.
     """
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_milliseconds,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
@@ -37,3 +46,12 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _add_milliseconds(
+    logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    started = call_started_ns.get()
+    if started and "request_id" in event:
+        event["milliseconds"] = round((monotonic_ns() - started) / 1e6, 1)
+    return event

@@ -1,4 +1,9 @@
-"""Local files as sources."""
+"""Local files as sources: read, never mapped into memory.
+
+A file that becomes shorter under a mapping ends the process that looks at it (SIGBUS), and all
+requests in it; nothing in Python can prevent that. There is nothing to gain either: indexing reads
+little, in few calls, and parses it for much longer (docs/directives.md has figures).
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def test_lua_blocks_hold_no_logic(entries: list[Any]) -> None:
             assert all(re.fullmatch(call, line) for line in lines), lines
         else:
             assert len(lines) == 1
-            assert re.fullmatch(r"\w+:content\(\)", lines[0])
+            call = r"\w+:content\(\)|origin\.(log|metrics|alive|ready)\(\)"
+            assert re.fullmatch(call, lines[0])
 
 
 def test_nothing_that_only_one_build_has(entries: list[Any]) -> None:
@@ -78,9 +79,10 @@ def test_every_path_of_nginx_is_below_the_prefix(entries: list[Any]) -> None:
 
 def test_sockets_are_relative_and_only_lua_reaches_the_sidecar(entries: list[Any]) -> None:
     listens = args(entries, "listen")
-    assert listens == [["unix:sockets/bridge.sock"], ["8080"]]
-    (passed,) = [item for item in entries if item[1]["directive"] == "grpc_pass"]
-    assert passed[1]["args"] == ["grpc://sidecar"]
+    assert listens == [["unix:sockets/bridge.sock"], ["127.0.0.1:18080"], ["8080"]]
+    passed = args(entries, "grpc_pass")
+    one = ["grpc://unix:sockets/sidecar-$http_x_origin_worker.sock"]
+    assert passed == [["grpc://sidecar"], one]
     bridge = "unix:sockets/bridge.sock"
     assert bridge in (ROOT / "lua/origin/rpc/client.lua").read_text()
     rpc = ["=", "/origin.v1.Origin/Plan"]
@@ -103,7 +105,54 @@ def test_dictionaries_that_lua_needs_are_declared(entries: list[Any]) -> None:
     used = set()
     for source in (ROOT / "lua").rglob("*.lua"):
         used |= set(re.findall(r"shared\.(\w+)", source.read_text()))
-    assert declared == used == {"origin_plans", "origin_locks"}
+    assert declared == used == {"origin_plans", "origin_locks", "origin_metrics"}
+
+
+def test_metrics_and_health_are_for_this_machine_only(entries: list[Any]) -> None:
+    (server,) = [
+        entry["block"]
+        for _, entry in entries
+        if entry["directive"] == "server"
+        and {"directive": "listen", "args": ["127.0.0.1:18080"]}
+        in [{key: one[key] for key in ("directive", "args")} for one in entry.get("block", [])]
+    ]
+    rules = [one["args"] for one in server if one["directive"] in ("allow", "deny")]
+    assert rules == [["127.0.0.1"], ["all"]]
+    answered = [one["args"] for one in server if one["directive"] == "location"]
+    assert answered == [["=", "/metrics"], ["=", "/healthz"], ["=", "/readyz"], ["/"]]
+
+
+def test_every_variable_of_the_log_has_a_value(entries: list[Any]) -> None:
+    formats = [" ".join(words) for words in args(entries, "log_format")]
+    used = set(re.findall(r"\$(origin_\w+)", " ".join(formats)))
+    declared = {values[1][1:] for values in args(entries, "map")}
+    assert {"origin_result", "origin_plan", "origin_parts", "origin_asset"} == used <= declared
+
+
+def locations(entries: list[Any]) -> list[Any]:
+    """Those of the server for clients, in order."""
+    servers = [entry.get("block") for _, entry in entries if entry["directive"] == "server"]
+    blocks = [block for block in servers if block and any(is_root(one) for one in block)]
+    assert len(blocks) == 1
+    return [entry for entry in blocks[0] if entry["directive"] == "location"]
+
+
+def is_root(entry: Any) -> bool:
+    return bool(entry["directive"] == "root")
+
+
+def matching(entries: list[Any], uri: str) -> Any:
+    """The location of ``uri``: nginx takes the first regular expression that matches."""
+    for entry in locations(entries):
+        kind, pattern = entry["args"] if len(entry["args"]) == 2 else ("", "")
+        if kind in ("~", "~*") and re.search(pattern, uri, re.I if kind == "~*" else 0):
+            return entry
+    (plain,) = [entry for entry in locations(entries) if entry["args"] == ["/"]]
+    return plain
+
+
+def inside(entry: Any, directive: str) -> list[list[str]]:
+    return [one["args"] for one in entry["block"] if one["directive"] == directive]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +272,11 @@ def test_the_launcher_can_change_it() -> None:
 
 
 def test_comments_give_reasons() -> None:
-    lines = CONF.read_text().splitlines()
-    comments = [line for line in lines if line.strip().startswith("#")]
-    assert len(comments) > len(lines) / 5
+    """Every limit and time-out, and every location for clients."""
+    text = CONF.read_text()
+    begin = text.index("listen 8080;")
+    limits = r"^\s*(client_(\w+_timeout|max_body_size)|send_timeout|keepalive_|grpc_\w+_timeout)\b"
+    for part, told in ((text[begin:], r"^\s*location"), (text, limits)):
+        for paragraph in re.split(r"\n\s*\n", part):
+            if re.search(told, paragraph, re.MULTILINE):
+                assert "# " in paragraph, paragraph

@@ -62,7 +62,7 @@ def test_reducing_loses_no_option(args: Any, pairs: list[tuple[str, str]]) -> No
     for asked in (query, reduced(args, query)):
         try:
             options = parse_options({}, asked)
-            outcomes.append((options.query, options.playlist_query, options.max_bitrate))
+            outcomes.append((options.queries, options.playlist_query, options.max_bitrate))
         except BadRequest:
             outcomes.append(BadRequest)
     assert outcomes[0] == outcomes[1]

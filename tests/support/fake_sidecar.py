@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from sidecar.cli.instance import Instance, render
+from sidecar.cli.instance import Instance, admin_port_of, render
 from sidecar.cli.nginx import find_nginx
 from sidecar.rpc import origin_pb2 as pb
 from sidecar.rpc import origin_pb2_grpc
@@ -63,6 +63,8 @@ class FakeSidecar(origin_pb2_grpc.OriginServicer):
         self.answer: Answer = lambda request, context: pb.PlanReply(
             plan=refusal(pb.FMP4_NOT_FOUND, 404, "nothing")
         )
+        self.metrics = pb.MetricsReply()
+        self.ready = pb.ReadyReply()
         self._lock = threading.Lock()
         self._server: grpc.Server | None = None
 
@@ -70,6 +72,14 @@ class FakeSidecar(origin_pb2_grpc.OriginServicer):
         with self._lock:
             self.calls.append(request)
         return self.answer(request, context)
+
+    def Metrics(  # noqa: N802
+        self, request: pb.MetricsRequest, context: Any
+    ) -> pb.MetricsReply:
+        return self.metrics
+
+    def Ready(self, request: pb.ReadyRequest, context: Any) -> pb.ReadyReply:  # noqa: N802
+        return self.ready
 
     def start(self) -> None:
         size = 64 << 20
@@ -111,6 +121,13 @@ class FakeStack:
     @property
     def base(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin(self) -> Client:
+        """A connection to where metrics and health are answered."""
+        client = Client(f"http://127.0.0.1:{admin_port_of(self.port)}")
+        self.opened.append(client)
+        return client
 
     @property
     def workers(self) -> list[int]:

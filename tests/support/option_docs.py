@@ -7,6 +7,7 @@ import sys
 from sidecar.media.option_table import OPTIONS, Option
 from sidecar.media.options import Options
 
+_SEGMENTS = {"hls": "segments, playlists"} | dict.fromkeys(("dash", "smooth", "hds"), "segments")
 HEAD = ("option", "value", "default", "effect", "where", "goes on into")
 
 
@@ -26,7 +27,7 @@ def _row(name: str, option: Option) -> tuple[str, ...]:
         _default(name),
         option.meaning,
         ", ".join(place for place, allowed in places if allowed),
-        "segments, playlists" if option.names_segments else names,
+        _SEGMENTS.get(option.names_segments, names),
     )
 
 

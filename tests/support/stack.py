@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.cli.instance import admin_port_of
 from tests.support.http import Client
 from tests.support.media import ROOT
 
@@ -43,6 +44,12 @@ class Stack:
     base: str
     run: Path
     media: Path
+
+    @property
+    def admin(self) -> Client:
+        """A connection to where metrics and health are answered."""
+        port = admin_port_of(int(self.base.rpartition(":")[2]))
+        return Client(f"http://127.0.0.1:{port}")
 
     def client(self, *, timeout: float = 20) -> Client:
         return Client(self.base, timeout=timeout)

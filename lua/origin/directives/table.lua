@@ -101,7 +101,15 @@ return {
         contexts = LOCATION,
         kind = "flag",
         default = false,
-        doc = "Media files are never mapped into memory.",
+        doc = "Accepted for configurations that have it: media files are "
+              .. "read, and never mapped into memory, with or without it. A "
+              .. "file that becomes shorter under a mapping would end the "
+              .. "sidecar process and all requests in it; one that becomes "
+              .. "shorter between reads costs its own request only. Mapping "
+              .. "would gain nothing: of the 8.0 ms that indexing a 2-hour "
+              .. "MP4 takes, reading is 0.31 ms, and touching the same pages "
+              .. "in a mapping 0.29 ms; of a fragmented one 5.8 ms and "
+              .. "18.6 ms.",
         example = "usp_disable_mmap on;",
     },
     {
@@ -184,7 +192,7 @@ return {
         name = "origin_status",
         contexts = BOTH,
         kind = "status",
-        takes = "result iss | hds | hls | mpd | progressive | * status",
+        takes = "result (iss | hds | hls | mpd | progressive | *) status",
         default = {},
         repeats = true,
         doc = "The HTTP status of answers that end in a result (see "

@@ -1,11 +1,12 @@
--- The unary call Plan over the bridge: a cosocket to the server of
--- openresty.conf that listens on a Unix socket and does grpc_pass. It speaks
--- HTTP/1.1; nginx's own gRPC client does the HTTP/2.
+-- Unary calls over the bridge: a cosocket to the server of openresty.conf that
+-- listens on a Unix socket and does grpc_pass. It speaks HTTP/1.1; nginx's own
+-- gRPC client does the HTTP/2.
 --
 -- The request carries only headers made here: a client's grpc-timeout, for
 -- one, would otherwise end the call.
 
 local frame = require "origin.rpc.frame"
+local metrics = require "origin.metrics"
 
 
 local ngx = ngx
@@ -40,9 +41,13 @@ local RETRY_PAUSE = 0.25
 -- A manifest travels inline. grpcio is set to the same limit.
 local MAX_REPLY = 67108864
 
-local HEAD = "POST /origin.v1.Origin/Plan HTTP/1.1\r\nHost: origin\r\n"
+local HEAD = "POST /origin.v1.Origin/%s HTTP/1.1\r\nHost: origin\r\n"
              .. "Content-Type: application/grpc\r\nTE: trailers\r\n"
-             .. "grpc-timeout: 10S\r\n"
+             .. "grpc-timeout: %dS\r\n"
+local PLAN_HEAD = str_format(HEAD, "Plan", 10)
+
+-- Seconds for a question about a process itself.
+local ASIDE_SECONDS = 2
 
 
 local _M = {}
@@ -145,9 +150,9 @@ end
 
 -- One HTTP exchange. Returns status, fields, body; or nil, err, and true when
 -- a kept connection turned out to be closed before a byte of the reply came.
-local function exchange(request)
+local function exchange(request, timeout)
     local sock = socket_tcp()
-    sock:settimeouts(CONNECT_TIMEOUT, CONNECT_TIMEOUT, CALL_TIMEOUT)
+    sock:settimeouts(CONNECT_TIMEOUT, CONNECT_TIMEOUT, timeout)
 
     local ok, err = sock:connect(BRIDGE, { pool_size = POOL_SIZE })
     if not ok then
@@ -199,10 +204,11 @@ end
 -- Returns the reply message; or nil, err, whether the sidecar could not be
 -- reached (else it is at fault itself), and whether that is because the
 -- process died or is not there (else it is slow or busy).
-local function call_once(request)
-    local status, fields, body = exchange(request)
+local function call_once(request, timeout)
+    timeout = timeout or CALL_TIMEOUT
+    local status, fields, body = exchange(request, timeout)
     if not status and body then
-        status, fields, body = exchange(request)
+        status, fields, body = exchange(request, timeout)
     end
 
     if not status then
@@ -241,14 +247,15 @@ end
 function _M.plan(asset, message)
     local framed = frame.wrap(message)
     local request = concat({
-        HEAD,
+        PLAN_HEAD,
         "X-Origin-Asset: ", escape_path(asset), "\r\n",
         "Content-Length: ", #framed, "\r\n\r\n",
         framed,
     })
 
     update_time()
-    local started = now()
+    local began = now()
+    local started = began
     local reply, err, unreachable, gone = call_once(request)
 
     if gone then
@@ -265,7 +272,23 @@ function _M.plan(asset, message)
         end
     end
 
+    update_time()
+    metrics.called(reply and "ok" or unreachable and "unreachable" or "fault",
+                   now() - began)
     return reply, err, unreachable
+end
+
+
+-- Calls a method of the sidecar process of that number: nobody else can answer
+-- for it. Returns the encoded reply, or nil, err.
+function _M.ask(method, worker, message)
+    local framed = frame.wrap(message)
+    return call_once(concat({
+        str_format(HEAD, method, ASIDE_SECONDS),
+        "X-Origin-Worker: ", worker, "\r\n",
+        "Content-Length: ", #framed, "\r\n\r\n",
+        framed,
+    }), ASIDE_SECONDS * 1000)
 end
 
 

@@ -154,14 +154,22 @@ _M.read_varint = read_varint
 _M.skip_field = skip_field
 
 
--- Adds lookup tables to messages: by_number and the messages of fields.
+-- Adds to messages what reading them looks up.
 function _M.compile(messages)
     for _, message in pairs(messages) do
         message.by_number = {}
         for _, field in ipairs(message) do
             field.message = messages[field[3]]
             field.wire_type = WIRE_TYPES[field[3]] or DELIMITED
+            -- packed numbers are kept in one value
+            field.is_list = field.repeated and field[3] ~= "fixed64"
             message.by_number[field[1]] = field
+            field.rivals = {}
+            for _, other in ipairs(field.oneof and message or {}) do
+                if other ~= field and other.oneof == field.oneof then
+                    field.rivals[#field.rivals + 1] = other[2]
+                end
+            end
         end
     end
 
@@ -219,122 +227,10 @@ local function read_fixed64(before, p, i, size)
 end
 
 
-local decode_at
-
-
-local function read_delimited(field, text, p, i, stop)
-    local size
-    size, i = read_varint(p, i, stop)
-    if not size or size > stop - i then
-        return nil
-    end
-
-    local after = i + size
-    if field.message then
-        local value, err = decode_at(field.message, text, p, i, after)
-        return value, value and after or err
-    end
-
-    return str_sub(text, i + 1, after), after
-end
-
-
-function decode_at(message, text, p, i, stop)
-    local value = {}
-
-    while i < stop do
-        local key
-        key, i = read_varint(p, i, stop)
-        if not key then
-            return nil, "a field's key is damaged"
-        end
-
-        local wire_type = band(key, 7)
-        local field = message.by_number[(key - wire_type) / 8]
-        local start = i
-        local got
-
-        if field and field[3] == "fixed64" then
-            local size = 8
-            if wire_type == DELIMITED then
-                size, i = read_varint(p, i, stop)
-            end
-
-            if wire_type == DELIMITED or wire_type == FIXED64 then
-                if size and size <= stop - i then
-                    got = read_fixed64(value[field[2]], p, i, size)
-                    i = i + size
-                end
-
-                if not got then
-                    return nil, "field " .. field[2] .. " is damaged"
-                end
-
-                value[field[2]] = got
-            else
-                i = skip_field(p, start, stop, wire_type)
-            end
-
-        elseif field and field.wire_type == wire_type then
-            local after
-            if wire_type == VARINT then
-                got, after = read_scalar(field, p, i, stop)
-            else
-                got, after = read_delimited(field, text, p, i, stop)
-            end
-
-            if got == nil then
-                return nil, "field " .. field[2] .. " is damaged"
-            end
-
-            i = after
-            if field.repeated then
-                local list = value[field[2]]
-                if list then
-                    list[#list + 1] = got
-                else
-                    value[field[2]] = { got }
-                end
-
-            else
-                value[field[2]] = got
-                if field.oneof then
-                    -- the last one of a group wins
-                    for _, other in ipairs(message) do
-                        if other ~= field and other.oneof == field.oneof then
-                            value[other[2]] = nil
-                        end
-                    end
-                end
-            end
-
-        else
-            i = skip_field(p, i, stop, wire_type)
-        end
-
-        if not i then
-            return nil, "a field runs over the end"
-        end
-    end
-
-    return value
-end
-
-
--- Decodes text[from, to) (0-based, half-open; the whole text by default).
--- Absent fields are absent from the table.
-function _M.decode(message, text, from, to)
-    return decode_at(message, text, cast(bytes_t, text), from or 0,
-                     to or #text)
-end
-
-
--- Reads only where a message's fields lie: strings are read, messages are
--- given as { from, to } (0-based, half-open), lists of those when repeated.
--- Fields of other kinds are left out.
-function _M.spans(message, text, from, to)
-    local p = cast(bytes_t, text)
-    local i, stop = from or 0, to or #text
+-- Reads a message's fields one after the other: read(field, wire_type, text, p,
+-- i, after, before) returns the value at [i, after), nil to leave it out, or
+-- false when it is damaged; before: the one that was read before it.
+local function walk(message, text, p, i, stop, read)
     local value = {}
 
     while i < stop do
@@ -351,26 +247,28 @@ function _M.spans(message, text, from, to)
             return nil, "a field runs over the end"
         end
 
-        if field and wire_type == DELIMITED then
-            local size, start = read_varint(p, i, stop)
-            local got
+        if field then
+            local name = field[2]
+            local before = value[name]
+            local got = read(field, wire_type, text, p, i, after, before)
 
-            if field.message then
-                got = { start, start + size }
-            else
-                got = str_sub(text, start + 1, start + size)
+            if got == false then
+                return nil, "field " .. name .. " is damaged"
             end
 
-            if field.repeated then
-                local list = value[field[2]]
-                if list then
-                    list[#list + 1] = got
-                else
-                    value[field[2]] = { got }
+            if got and not field.is_list then
+                value[name] = got
+
+                -- the last one of a group wins
+                for other = 1, #field.rivals do
+                    value[field.rivals[other]] = nil
                 end
 
-            else
-                value[field[2]] = got
+            elseif got and before then
+                before[#before + 1] = got
+
+            elseif got then
+                value[name] = { got }
             end
         end
 
@@ -378,6 +276,68 @@ function _M.spans(message, text, from, to)
     end
 
     return value
+end
+
+
+local function read_value(field, wire_type, text, p, i, after, before)
+    local kind, _ = field[3]
+
+    if kind == "fixed64" then
+        if wire_type == DELIMITED then
+            _, i = read_varint(p, i, after)
+
+        elseif wire_type ~= FIXED64 then
+            return nil
+        end
+
+        return read_fixed64(before, p, i, after - i) or false
+    end
+
+    if wire_type ~= field.wire_type then
+        return nil
+    end
+
+    if wire_type == VARINT then
+        return read_scalar(field, p, i, after) or false
+    end
+
+    _, i = read_varint(p, i, after)
+    if field.message then
+        return walk(field.message, text, p, i, after, read_value) or false
+    end
+
+    return str_sub(text, i + 1, after)
+end
+
+
+local function read_span(field, wire_type, text, p, i, after)
+    if wire_type ~= DELIMITED then
+        return nil
+    end
+
+    local _, start = read_varint(p, i, after)
+    if field.message then
+        return { start, after }
+    end
+
+    return str_sub(text, start + 1, after)
+end
+
+
+-- Decodes text[from, to) (0-based, half-open; the whole text by default).
+-- Absent fields are absent from the table.
+function _M.decode(message, text, from, to)
+    return walk(message, text, cast(bytes_t, text), from or 0, to or #text,
+                read_value)
+end
+
+
+-- Reads only where a message's fields lie: strings are read, messages are
+-- given as { from, to } (0-based, half-open), lists of those when repeated.
+-- Fields of other kinds are left out.
+function _M.spans(message, text, from, to)
+    return walk(message, text, cast(bytes_t, text), from or 0, to or #text,
+                read_span)
 end
 
 

@@ -54,7 +54,7 @@ def answer_timed_segment(request: Request) -> Answer:
         rendition,
         segments,
         _starting(segments, int(request.match["time"])),
-        folder="dash/",
+        format_name="dash",
         ending=lambda index: f"-{int(segments.start[index])}.dash",
     )
 
@@ -67,7 +67,7 @@ def answer_numbered_segment(request: Request) -> Answer:
         rendition,
         segments,
         numbered(segments, int(request.match["number"])),
-        folder="dash/",
+        format_name="dash",
         ending=lambda index: f"-{index + 1}.m4s",
     )
 

@@ -157,7 +157,7 @@ def _set_segments(
     """Representations, and where their segments are: said of the set where it is true of all."""
     addressing = {
         "base": f"{KEY_FRAMES if adaptation.key_frames else ''}{encoded(name)}-",
-        "query": suffix(options),
+        "query": "" if adaptation.key_frames else suffix(options, "dash"),
         "addressing": options.mpd_segment_template,
     }
     shared = _shared(of_set)

@@ -14,7 +14,8 @@ NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 def segment_template(
     listed: Listing, *, base: str, query: str, addressing: str, period: Period
 ) -> etree._Element:
-    """The element for ``listed`` segments of representations whose URLs begin with ``base``.
+    """The element for ``listed`` segments of representations whose URLs begin with ``base``, and
+    which end with ``query``.
 
     ``addressing``: ``time`` ($Time$), ``number`` ($Number$ and one duration) or
     ``number_timeline`` ($Number$ and exact durations). One duration is only right for segments of
@@ -31,7 +32,7 @@ def segment_template(
         attributes["duration"] = str(duration)
     if not by_time:
         attributes["startNumber"] = str(listed.chosen.start + 1)
-    attributes["initialization"] = f"{base}$RepresentationID$.dash{query}"
+    attributes["initialization"] = f"{base}$RepresentationID$.dash"
     attributes["media"] = media + query
     template = etree.Element(f"{{{NAMESPACE}}}SegmentTemplate", attributes)
     if duration is None:

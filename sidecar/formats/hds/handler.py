@@ -52,7 +52,7 @@ def answer_manifest(request: Request) -> Answer:
             listed.append(Listed(stream=stream, fragments=fragments, indices=indices))
     if not listed:
         raise NotFound("nothing is presented in the clip")
-    document = manifest(request.presentation.name, listed, suffix(request.options))
+    document = manifest(request.presentation.name, listed, suffix(request.options, "hds"))
     return _answer(document, CONTENT_TYPE)
 
 
@@ -78,7 +78,7 @@ def answer_fragment(request: Request) -> Answer:
     fragments = _fragments(request, find_stream(request.presentation, stem))
     count = len(fragments)
     index = numbered(fragments, int(request.match["number"]))
-    query = suffix(request.options)
+    query = suffix(request.options, "hds")
 
     def name(at: int) -> str:
         return f"{stem}-Seg{segment}-Frag{at + 1}"

@@ -111,7 +111,7 @@ def answer_segment(request: Request) -> Answer:
         rendition,
         segments,
         numbered(segments, int(request.match["number"])),
-        folder="hls/",
+        format_name="hls",
         ending=lambda index: f"-{index + 1}.m4s",
     )
 

@@ -8,7 +8,7 @@ from enum import Enum
 
 from sidecar.errors import UnsupportedMedia
 from sidecar.media.options import Options
-from sidecar.media.presentation import Presentation
+from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.elementary import can_carry
 
@@ -16,6 +16,7 @@ from sidecar.mux.elementary import can_carry
 _LOWEST_FMP4, _USUAL_FMP4 = 6, 7
 # EXT-X-MEDIA and EXT-X-I-FRAMES-ONLY need 4, durations that are no whole seconds 3 (RFC 8216 7).
 _GROUPS, _FRACTIONS = 4, 3
+_HEVC = ("hvc1", "hev1")
 
 
 class Layout(Enum):
@@ -32,7 +33,7 @@ def layout_of(presentation: Presentation, options: Options) -> Layout:
     """The layout of ``presentation``, the same for all of its playlists.
 
     ``hls_fmp4`` decides, else ``hls_client_manifest_version``: transport streams below 6. When
-    neither is said, transport streams unless they cannot carry one of the tracks.
+    neither is said, transport streams unless one of the tracks needs fragmented MP4.
     """
     version = options.hls_client_manifest_version
     fmp4 = options.hls_fmp4
@@ -40,15 +41,21 @@ def layout_of(presentation: Presentation, options: Options) -> Layout:
         if version is not None:
             fmp4 = version >= _LOWEST_FMP4
         else:
-            fmp4 = not all(
-                can_carry(one.track) for one in presentation.renditions if one.kind is not Kind.TEXT
-            )
+            fmp4 = any(_needs_fmp4(one) for one in presentation.renditions)
     if fmp4:
         return Layout.FMP4
     # Sound apart from the picture is a group, which the oldest versions do not have.
     if version is not None and version < _GROUPS and not options.hls_no_multiplex:
         return Layout.VARIANTS
     return Layout.GROUPS
+
+
+def _needs_fmp4(rendition: Rendition) -> bool:
+    """Whether transport streams cannot carry ``rendition``, or Apple's players do not take it in
+    them: H.265 (HLS Authoring Specification for Apple Devices: fMP4 only)."""
+    if rendition.kind is Kind.TEXT:
+        return False
+    return rendition.track.facts.sample_entry in _HEVC or not can_carry(rendition.track)
 
 
 def carried(presentation: Presentation, layout: Layout) -> Presentation:

@@ -13,7 +13,7 @@ from sidecar.formats.hls.layout import Layout, master_version
 from sidecar.formats.hls.selectors import muxed_stem
 from sidecar.formats.hls.tags import head, quoted, tag
 from sidecar.formats.hls.text import GROUP, subtitle_lines
-from sidecar.formats.urls import playlist_suffix, stem
+from sidecar.formats.urls import stem
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.select import variant_sets
@@ -40,7 +40,8 @@ class _Master:
 
     ``presentation``: with the renditions that are listed. ``lists``, ``rates``: of audio and video,
     by selector. ``multiplexed``: whether the default sound of a group is in the segments of its
-    variants. ``subtitled``: whether there is a group of text.
+    variants. ``subtitled``: whether there is a group of text. ``query``, ``key_frame_query``: what
+    the URLs of playlists end with.
     """
 
     presentation: Presentation
@@ -49,6 +50,7 @@ class _Master:
     multiplexed: bool
     subtitled: bool
     query: str
+    key_frame_query: str
     lists: dict[str, SegmentList]
     rates: dict[str, BitRates]
 
@@ -125,7 +127,9 @@ class _Master:
             CODECS=quoted(rendition.video.codec),
             RESOLUTION=_resolution(rendition.video),
             VIDEO_RANGE=rendition.video.video_range,
-            URI=quoted(f"keyframes/{stem(self.presentation, rendition)}.m3u8{self.query}"),
+            URI=quoted(
+                f"keyframes/{stem(self.presentation, rendition)}.m3u8{self.key_frame_query}"
+            ),
         )
 
     def _together(self, variant: _Variant) -> BitRates:
@@ -228,10 +232,15 @@ def _master(
         and not options.hls_no_multiplex
         and any(one.kind is Kind.VIDEO for one in kept),
         subtitled=layout is not Layout.VARIANTS and len(media) < len(kept),
-        query=playlist_suffix(options),
+        query=_suffix(options.playlist_query),
+        key_frame_query=_suffix(options.key_frame_query),
         lists={one.selector: lists[one.selector] for one in media},
         rates={one.selector: measure(one.track, lists[one.selector]) for one in media},
     )
+
+
+def _suffix(query: str) -> str:
+    return f"?{query}" if query else ""
 
 
 def _listed(master: _Master, variants: Sequence[_Variant]) -> list[str]:

@@ -30,7 +30,7 @@ def media_playlist(
     ``init``: URL of the init segment, None without one. ``key_frames``: an I-frame playlist, every
     segment of which is one sync sample. Raises ``NotFound`` when no segment lies in the clip.
     """
-    query = suffix(options)
+    query = "" if key_frames else suffix(options, "hls")
     listed = clipped(segments, clip)
     if not listed:
         raise NotFound("the track has nothing in this clip")
@@ -53,7 +53,7 @@ def media_playlist(
     if layout is not Layout.FMP4:
         lines.append(timestamp_map(int(segments.start[listed.start]), segments.timescale))
     if init is not None:
-        lines.append(tag("EXT-X-MAP", URI=f'"{init}{query}"'))
+        lines.append(tag("EXT-X-MAP", URI=f'"{init}"'))
     lines += [
         f"#EXTINF:{length}, no desc\n{base}-{number}.{extension}{query}"
         for number, length in enumerate(lengths, listed.start + 1)

@@ -111,7 +111,7 @@ def answer_segment(request: Request) -> Answer:
     text = timed_text(rendition.track, bounds[0], bounds[-1], request.read)
     folder = request.match["folder"] or ""
     mpegts = 0 if folder else timestamp(0, TIMESCALE)
-    name, query = encoded(request.match["stem"]), suffix(request.options)
+    name, query = encoded(request.match["stem"]), suffix(request.options, "hls")
     plans = []
     for at in range(index, until):
         begin, end = bounds[at - index], bounds[at - index + 1]

@@ -78,7 +78,7 @@ def answer_packed_segment(request: Request) -> Answer:
             parts=packed_audio(rendition.track, first[at - index], first[at - index + 1]),
             content_type=_AUDIO_TYPES[extension],
             cache_class=CacheClass.MEDIA,
-            headers=_next(request, at, len(segments), extension),
+            headers=_next(request, at, len(segments), f"{extension}{_suffix(request)}"),
         )
         for at in range(index, until)
     ]
@@ -88,25 +88,29 @@ def answer_packed_segment(request: Request) -> Answer:
 
 
 def _made(request: Request, data: memoryview, recipe: bytes, index: int, count: int) -> Answer:
+    folder = "keyframes/" if request.virtual_path.startswith("keyframes/") else ""
     plan = Plan(
         parts=(Inline(data),),
         content_type=_TS_TYPE,
         cache_class=CacheClass.MEDIA,
-        headers=_next(request, index, count, "ts"),
+        headers=_next(request, index, count, "ts" if folder else f"ts{_suffix(request)}"),
         made_from=recipe,
     )
     following = range(index + 2, min(index + 1 + _FOLLOWING, count) + 1)
-    folder = "keyframes/" if request.virtual_path.startswith("keyframes/") else ""
     return Answer(
         plan=plan,
         following=tuple(f"{folder}{request.match['stem']}-{number}.ts" for number in following),
     )
 
 
-def _next(request: Request, index: int, count: int, extension: str) -> tuple[tuple[str, str], ...]:
+def _suffix(request: Request) -> str:
+    return suffix(request.options, "hls")
+
+
+def _next(request: Request, index: int, count: int, ending: str) -> tuple[tuple[str, str], ...]:
     if index + 1 >= count:
         return ()
-    name = f"{encoded(request.match['stem'])}-{index + 2}.{extension}{suffix(request.options)}"
+    name = f"{encoded(request.match['stem'])}-{index + 2}.{ending}"
     return (("Link", f'<{name}>; rel="next"'),)
 
 

@@ -41,7 +41,7 @@ def answer_manifest(request: Request) -> Answer:
         listed,
         version=request.options.iss_client_manifest_version or DEFAULT_VERSION,
         whole=request.clip.is_whole,
-        query=suffix(request.options),
+        query=suffix(request.options, "smooth"),
     )
     plan = Plan(
         parts=(Inline(manifest),), content_type=CONTENT_TYPE, cache_class=CacheClass.MANIFEST
@@ -159,7 +159,7 @@ def _next(request: Request, chunks: Chunks, index: int) -> tuple[tuple[str, str]
     if index >= len(chunks):
         return ()
     noun, name = request.match["noun"], encoded(request.match["name"])
-    query = suffix(request.options)
+    query = suffix(request.options, "smooth")
     return (("Link", f'<{noun}({name}={chunks.time(index)}){query}>; rel="next"'),)
 
 

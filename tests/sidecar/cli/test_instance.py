@@ -10,21 +10,22 @@ from pathlib import Path
 import click
 import pytest
 
-from sidecar.cli.instance import PROJECT, Instance, render
+from sidecar.cli.instance import PROJECT, Instance, admin_port_of, render
 from sidecar.cli.nginx import Nginx
 
 CONF = (PROJECT / "openresty.conf").read_text()
 NGINX = Nginx(binary="/usr/sbin/nginx", modules=(Path("/m/a.so"), Path("/m/b.so")))
 
 
-def test_only_port_and_sidecar_sockets_change() -> None:
+def test_only_ports_and_sidecar_sockets_change() -> None:
     before, after = CONF.splitlines(), render(CONF, port=18599, workers=3).splitlines()
     removed = [line.split()[:2] for line in before if line not in after]
     added = [line.split()[:2] for line in after if line not in before]
-    assert removed == [["listen", "8080;"]]
+    assert removed == [["listen", "127.0.0.1:18080;"], ["listen", "8080;"]]
     assert added == [
         ["server", "unix:sockets/sidecar-1.sock"],
         ["server", "unix:sockets/sidecar-2.sock"],
+        ["listen", "127.0.0.1:28599;"],
         ["listen", "18599;"],
     ]
     servers = re.findall(r"server unix:sockets/sidecar-\d+\.sock(.*)", "\n".join(after))
@@ -33,6 +34,22 @@ def test_only_port_and_sidecar_sockets_change() -> None:
 
 def test_nothing_to_change_changes_nothing() -> None:
     assert render(CONF, port=8080, workers=1) == CONF
+
+
+def test_metrics_have_a_port_of_their_own() -> None:
+    assert "listen 127.0.0.1:7;" in render(CONF, port=9, workers=1, admin_port=7)
+    ports = [*range(1, 65536)]
+    admin = [admin_port_of(port) for port in ports]
+    assert all(
+        0 < other < 65536 and other != port for port, other in zip(ports, admin, strict=True)
+    )
+    assert admin_port_of(8080) == 18080, "as openresty.conf has it"
+
+
+def test_the_server_of_metrics_may_be_taken_out() -> None:
+    without = CONF.replace("listen 127.0.0.1:18080;", "listen unix:sockets/admin.sock;")
+    assert without != CONF
+    assert "listen 127" not in render(without, port=9, workers=1)
 
 
 @pytest.mark.parametrize(

@@ -342,11 +342,11 @@ def test_a_segment_names_the_next_and_brings_it_along() -> None:
     assert [path for path, _ in numbered.ahead] == ["dash/sintel-video=401000-3.m4s"]
 
 
-def test_the_query_travels_to_every_child() -> None:
-    query = "hls_minimum_fragment_length=4&mpd_minimum_fragment_length=4"
-    root = mpd(ladder(), query=query, mpd_minimum_fragment_length=Fraction(4))
+def test_the_query_travels_to_every_segment() -> None:
+    query = "mpd_minimum_fragment_length=4"
+    root = mpd(ladder(), queries={"dash": query}, mpd_minimum_fragment_length=Fraction(4))
     for _, _, template in representations(root):
-        assert template.get("initialization", "").endswith(f".dash?{query}")
+        assert template.get("initialization", "").endswith("$.dash")
         assert template.get("media", "").endswith(f"-$Time$.dash?{query}")
     assert root.get("maxSegmentDuration") == "PT4.011S"
 

@@ -204,7 +204,7 @@ def test_the_bootstrap_by_itself() -> None:
 
 def test_minimum_length() -> None:
     shown = two_minutes()
-    found = manifest(shown, hds_minimum_fragment_length=Fraction(9), query="hds=9")
+    found = manifest(shown, hds_minimum_fragment_length=Fraction(9), queries={"hds": "hds=9"})
     (media,) = found.media
     assert media.url == "video-audio=64000-video=2000000-?hds=9"
     assert media.bootstrap.starts[:3] == [0, 10_000, 20_000]

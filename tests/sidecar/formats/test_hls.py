@@ -361,19 +361,21 @@ def test_the_longest_selector_is_meant() -> None:
     assert ask(shown, "hls/x-my-video=1-1.m4s").plan.content_type == "audio/mp4"
 
 
-def test_the_query_travels_to_every_child() -> None:
+def test_the_query_travels_to_every_segment() -> None:
     shown = ladder()
     given = {
-        "query": "hls_minimum_fragment_length=6",
+        "queries": {"hls": "hls_minimum_fragment_length=6"},
         "playlist_query": "hls_minimum_fragment_length=6",
         "hls_minimum_fragment_length": Fraction(6),
     }
     master = text(ask(shown, ".m3u8", **given).plan)
     for line in master.splitlines():
-        if (line and not line.startswith("#")) or "URI=" in line:
+        if "keyframes/" in line:
+            assert "?" not in line
+        elif (line and not line.startswith("#")) or "URI=" in line:
             assert ".m3u8?hls_minimum_fragment_length=6" in line
     playlist = text(ask(shown, "x-video=401000.m3u8", **given).plan)
-    assert playlist.count(".m4s?hls_minimum_fragment_length=6") == 6
+    assert playlist.count(".m4s?hls_minimum_fragment_length=6") == 5
     assert playlist.count("#EXTINF:6, no desc") == 5
     headers = ask(shown, "hls/x-video=401000-1.m4s", **given).plan.headers
     assert headers[0][1] == '<x-video=401000-2.m4s?hls_minimum_fragment_length=6>; rel="next"'

@@ -176,7 +176,7 @@ def test_clips_list_a_part_under_the_same_names() -> None:
 
 
 def test_query_and_lengths() -> None:
-    options = {"hls_minimum_fragment_length": Fraction(10), "query": "a=b"}
+    options = {"hls_minimum_fragment_length": Fraction(10), "queries": {"hls": "a=b"}}
     one = shown(of_file())
     playlist = text(ask(one, "video-textstream_eng=1000.m3u8", **options).plan)
     media = read_media(playlist, BASE)

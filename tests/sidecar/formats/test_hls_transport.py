@@ -91,7 +91,10 @@ def segments(file: str, selectors: str) -> tuple[bytes, ...]:
     """All segments of a playlist with the minimum length ``LENGTH``, as they are served."""
     shown = opened(file)
     timeline = Timeline(shown)
-    playlist = text(requests.ask(shown, f"clip-{selectors}.m3u8", timeline=timeline, **LENGTH).plan)
+    answer = requests.ask(
+        shown, f"clip-{selectors}.m3u8", timeline=timeline, hls_fmp4=False, **LENGTH
+    )
+    playlist = text(answer.plan)
     plans = [requests.ask(shown, url, timeline=timeline, **LENGTH).plan for url in listed(playlist)]
     assert len(plans) > 2
     return tuple(body(plan) for plan in plans)
@@ -299,7 +302,9 @@ def test_packed_audio_is_the_sound_of_the_source(file: str, tmp_path: Path) -> N
 def test_key_frames_are_those_pictures(tmp_path: Path) -> None:
     shown = opened("bframes_open.mp4")
     (video,) = shown.of_kind(Kind.VIDEO)
-    playlist = text(requests.ask(shown, f"keyframes/clip-{video.selector}.m3u8").plan)
+    playlist = text(
+        requests.ask(shown, f"keyframes/clip-{video.selector}.m3u8", hls_fmp4=False).plan
+    )
     assert "#EXT-X-I-FRAMES-ONLY" in playlist and "EXT-X-MAP" not in playlist
     urls = listed(playlist)
     assert len(urls) == 5 and all(url.endswith(".ts") for url in urls)
@@ -411,6 +416,29 @@ def test_which_kind_of_segments(options: dict[str, Any], fmp4: bool) -> None:
             requests.ask(shown, muxed, **options)
     else:
         assert listed(text(requests.ask(shown, muxed, **options).plan))[0].endswith("-1.ts")
+
+
+@pytest.mark.parametrize(
+    ("options", "fmp4"),
+    [
+        ({}, True),
+        ({"hls_no_multiplex": True}, True),
+        ({"hls_client_manifest_version": 4}, False),
+        ({"hls_client_manifest_version": 7}, True),
+        ({"hls_fmp4": False}, False),
+    ],
+)
+@pytest.mark.parametrize("codec", ["hvc1.1.6.L93.B0", "hev1.1.6.L93.B0"])
+def test_h265_is_in_fragmented_mp4_unless_said_otherwise(
+    codec: str, options: dict[str, Any], fmp4: bool
+) -> None:
+    shown = presentation(
+        rendition(video_track(seconds=8), bitrate=1000),
+        rendition(video_track(seconds=8, facts=video_facts(codec=codec)), bitrate=2000),
+    )
+    for path in ("video-video=1000.m3u8", "video-video=2000.m3u8"):
+        assert ("EXT-X-MAP" in text(requests.ask(shown, path, **options).plan)) == fmp4
+    assert len(master(shown, **options).variants) == 2
 
 
 def with_opus() -> Presentation:

@@ -180,7 +180,7 @@ def test_audio_alone_begins_at_0() -> None:
 def test_a_fragment_names_the_next_one_and_brings_it_along() -> None:
     shown = ladder()
     path = "QualityLevels(401000)/Fragments(video=20000000)"
-    answer = ask(shown, path, read_ahead=2, query="iss_minimum_fragment_length=2")
+    answer = ask(shown, path, read_ahead=2, queries={"smooth": "iss_minimum_fragment_length=2"})
     link = '<Fragments(video=40000000)?iss_minimum_fragment_length=2>; rel="next"'
     assert answer.plan.headers == (("Link", link),)
     assert answer.plan.content_type == "video/mp4"
@@ -263,7 +263,7 @@ def test_the_other_nouns() -> None:
 
 def test_the_minimum_length_is_carried_into_fragment_urls() -> None:
     query = "iss_minimum_fragment_length=5"
-    listed = manifest(ladder(), iss_minimum_fragment_length=Fraction(5), query=query)
+    listed = manifest(ladder(), iss_minimum_fragment_length=Fraction(5), queries={"smooth": query})
     (video,) = listed.of("video")
     assert video.chunks[0] == (0, 6 * SECOND)
     assert video.attributes["Url"].endswith(f"(video={{start time}})?{query}")

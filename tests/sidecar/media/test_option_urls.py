@@ -37,12 +37,13 @@ VALUES = {
     "vend": "00:00:20",
 }
 SEGMENTS = {
-    "hds_minimum_fragment_length": "3",
-    "hls_minimum_fragment_length": "48/25",
-    "iss_minimum_fragment_length": "5",
-    "mpd_minimum_fragment_length": "4",
+    "hds_minimum_fragment_length": ("hds", "3"),
+    "hls_minimum_fragment_length": ("hls", "48/25"),
+    "iss_minimum_fragment_length": ("smooth", "5"),
+    "mpd_minimum_fragment_length": ("dash", "4"),
 }
-PLAYLISTS = SEGMENTS | {
+PLAYLISTS = {
+    "hls_minimum_fragment_length": "48/25",
     "hls_client_manifest_version": "4",
     "hls_fmp4": "true",
     "end": "20",
@@ -61,23 +62,26 @@ def test_every_option_is_looked_at() -> None:
 @pytest.mark.parametrize("name", sorted(VALUES))
 def test_what_each_option_does_to_urls(name: str) -> None:
     options = parse_options({}, f"{name}={VALUES[name]}")
-    assert options.query == (f"{name}={SEGMENTS[name]}" if name in SEGMENTS else "")
+    where, value = SEGMENTS.get(name, ("", ""))
+    assert options.queries == ({where: f"{name}={value}"} if where else {})
     carried = WRITTEN_AS.get(name, f"{name}={{}}").format(PLAYLISTS.get(name))
     assert options.playlist_query == (carried if name in PLAYLISTS else "")
+    key_frames = name in PLAYLISTS and name not in SEGMENTS
+    assert options.key_frame_query == (carried if key_frames else "")
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
 def test_a_playlist_that_is_asked_for_so_knows_the_same(name: str) -> None:
     options = parse_options({}, f"{name}={VALUES[name]}")
     again = parse_options({}, options.playlist_query)
-    for field in ("query", "playlist_query", "clip_begin", "clip_end", "hls_fmp4"):
+    for field in ("playlist_query", "key_frame_query", "clip_begin", "clip_end", "hls_fmp4"):
         assert getattr(again, field) == getattr(options, field)
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(VALUES) if OPTIONS[name].in_head])
 def test_what_the_manifest_says_is_not_carried(name: str) -> None:
     options = parse_options({name: VALUES[name]}, "")
-    assert (options.query, options.playlist_query, options.warnings) == ("", "", ())
+    assert (options.queries, options.playlist_query, options.warnings) == ({}, "", ())
     changed = {
         field for field in Options.__slots__ if getattr(options, field) != getattr(Options(), field)
     }
@@ -87,12 +91,12 @@ def test_what_the_manifest_says_is_not_carried(name: str) -> None:
 @pytest.mark.parametrize("name", [*SEGMENTS, "hls_client_manifest_version", "hls_fmp4"])
 def test_what_the_manifest_says_already_is_not_carried(name: str) -> None:
     options = parse_options({name: VALUES[name]}, f"{name}={VALUES[name]}")
-    assert (options.query, options.playlist_query) == ("", "")
+    assert (options.queries, options.playlist_query) == ({}, "")
 
 
 def test_the_order_is_fixed() -> None:
-    query = "vend=20&hls_fmp4=0&vbegin=1.50&mpd_minimum_fragment_length=2&t_=1&hls.fmp4=on"
-    expected = "mpd_minimum_fragment_length=2&hls_fmp4=true&vbegin=1.5&vend=20"
+    query = "vend=20&hls_fmp4=0&vbegin=1.50&hls_minimum_fragment_length=2&t_=1&hls.fmp4=on"
+    expected = "hls_minimum_fragment_length=2&hls_fmp4=true&vbegin=1.5&vend=20"
     assert parse_options({}, query).playlist_query == expected
 
 

@@ -129,21 +129,25 @@ def test_only_what_changes_segments_is_carried() -> None:
     query = "mpd_segment_template=number&mpd_minimum_fragment_length=2.0&hls_fmp4"
     query += "&hls_minimum_fragment_length=1.92&utm_source=x"
     options = parse_options({}, query)
-    assert options.query == "hls_minimum_fragment_length=48/25&mpd_minimum_fragment_length=2"
-    assert parse_options({}, options.query).query == options.query
+    assert options.queries == {
+        "hls": "hls_minimum_fragment_length=48/25",
+        "dash": "mpd_minimum_fragment_length=2",
+    }
+    for name, carried in options.queries.items():
+        assert parse_options({}, carried).queries == {name: carried}
 
 
 def test_what_the_head_says_already_is_not_carried() -> None:
     head = {"hls_minimum_fragment_length": "48/25"}
-    assert parse_options(head, "hls_minimum_fragment_length=1.92").query == ""
-    assert parse_options(head, "hls_minimum_fragment_length=2").query != ""
+    assert parse_options(head, "hls_minimum_fragment_length=1.92").queries == {}
+    assert parse_options(head, "hls_minimum_fragment_length=2").queries != {}
 
 
 def test_unknown_options_of_the_head_are_warned_of_and_unknown_parameters_are_not() -> None:
     head = {"clientManifestRelativePath": "x.ismc", "creator": "me", "splice_media": "true"}
     options = parse_options(head, "splice_media=true&%ff=%zz&&=&x")
     assert options.warnings == ("option splice_media of the server manifest has no effect",)
-    assert options.query == ""
+    assert options.queries == {}
 
 
 def test_the_last_of_repeated_parameters_counts() -> None:
@@ -178,6 +182,6 @@ def test_any_text_ends_in_options_or_our_error(head: dict[str, str], query: str)
     for name in SECONDS:
         value = getattr(options, name)
         assert value is None or 0 <= value <= MAX_LENGTH
-    again = parse_options(head, options.query)
+    again = parse_options(head, "&".join(options.queries.values()))
     for name in SECONDS[:2]:
         assert getattr(again, name) == getattr(options, name)
