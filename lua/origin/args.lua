@@ -21,6 +21,7 @@ local _M = {}
 -- The options that may stand in a query: sidecar.media.options.QUERY_OPTIONS
 -- (compared by tests/contract).
 _M.options = {
+    dvr_window_length = true,
     ["end"] = true,
     filter = true,
     fixed_gop = true,
@@ -40,6 +41,7 @@ _M.options = {
     mpd_sidecar_ttml = true,
     start = true,
     t = true,
+    time_shift = true,
     variant_set = true,
     vbegin = true,
     vend = true,

@@ -13,7 +13,10 @@ from sidecar.media.moments import ALLOWED as _MOMENT
 from sidecar.media.moments import parse_moment, parse_range
 
 MAX_LENGTH = Fraction(3600)
+# A year: what an archive may keep.
+MAX_ARCHIVE = Fraction(366 * 86400)
 _NUMBER = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/([0-9]{1,9}(?:\.[0-9]{1,9})?))?")
+_EVENT = re.compile(r"[A-Za-z0-9_.:~-]{1,64}")
 _TRUE = frozenset({"", "true", "1", "on", "yes"})
 _FALSE = frozenset({"false", "0", "off", "no"})
 _MAX_BITRATE_DIGITS = 12
@@ -51,6 +54,31 @@ def _read_flag(text: str) -> bool:
 
 
 def _read_seconds(text: str) -> Fraction:
+    return _read_span(text, MAX_LENGTH)
+
+
+def _read_long(text: str) -> Fraction:
+    return _read_span(text, MAX_ARCHIVE)
+
+
+def _read_window(text: str) -> Fraction | None:
+    return None if text.strip() == "default" else _read_long(text)
+
+
+def _read_event(text: str) -> str:
+    if _EVENT.fullmatch(text) is None:
+        raise ValueError
+    return text
+
+
+def _read_sync(text: str) -> str:
+    word = text.strip().lower()
+    if word not in ("none", "segment", "fragment"):
+        raise ValueError
+    return word
+
+
+def _read_span(text: str, longest: Fraction) -> Fraction:
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         raise ValueError
@@ -58,7 +86,7 @@ def _read_seconds(text: str) -> Fraction:
     if not divisor:
         raise ValueError
     value = Fraction(match[1]) / divisor
-    if value > MAX_LENGTH:
+    if value > longest:
         raise ValueError
     return value
 
@@ -107,6 +135,7 @@ def read_value(option: Option, text: str, place: str) -> Any:
 
 _SECONDS = f"seconds from 0 to {MAX_LENGTH}, as a number or as a fraction like 48/25"
 _FLAG = "true or false"
+_LONG = f"seconds from 0 to {MAX_ARCHIVE}"
 _FILTER = "a filter expression"
 _BITRATE = "bits per second, a whole number"
 
@@ -146,8 +175,31 @@ def _bound(meaning: str) -> Option:
     return Option(read=_read_bitrate, allowed=_BITRATE, meaning=meaning)
 
 
+def _of_point(read: Callable[[str], Any], allowed: str, meaning: str) -> Option:
+    return Option(read=read, allowed=allowed, meaning=f"live: {meaning}", in_query=False)
+
+
 OPTIONS: dict[str, Option] = {
+    "archive_length": _of_point(_read_long, _LONG, "for how long media is kept, 0 = for ever"),
+    "archive_segment_length": _of_point(
+        _read_long, _LONG, "length of an archive file, 0 = one file"
+    ),
+    "archive_sync": _of_point(
+        _read_sync,
+        "none, segment or fragment",
+        "what is on disk for certain after a power cut",
+    ),
+    "archiving": _of_point(_read_flag, _FLAG, "whether media that has left the window is kept"),
+    "dvr_window_length": Option(
+        read=_read_window,
+        allowed=f"{_LONG}, or default",
+        meaning="live: what manifests list, seconds up to the live point",
+        names_playlists=True,
+    ),
     "end": _moment("end of the clip, counted from `vbegin`"),
+    "event_id": _of_point(
+        _read_event, "letters, digits and . _ : ~ -", "name of the event that is going on"
+    ),
     "filter": Option(read=parse_filter, allowed=_FILTER, meaning="which tracks the manifest lists"),
     "fixed_gop": _switch("DASH: a trick-mode set made from the key frames of ordinary video"),
     "hds_minimum_fragment_length": _minimum("HDS", "hds"),
@@ -181,12 +233,21 @@ OPTIONS: dict[str, Option] = {
         meaning="how DASH segments are addressed",
     ),
     "mpd_sidecar_ttml": _switch("DASH: TTML as one file beside the segments"),
+    "restart_on_encoder_reconnect": _of_point(
+        _read_flag, _FLAG, "whether an encoder may go on after an end of stream"
+    ),
     "start": _moment("begin of the clip, counted from `vbegin`"),
     "t": Option(
         read=parse_range,
         allowed="a moment like that of vbegin, or two joined by a dash",
         meaning="begin, or begin and end of the clip",
         in_head=False,
+    ),
+    "time_shift": Option(
+        read=_read_long,
+        allowed=_LONG,
+        meaning="live: how far manifests stay behind what was received, seconds",
+        names_playlists=True,
     ),
     "variant_set": Option(
         read=parse_filters,

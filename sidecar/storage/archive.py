@@ -25,6 +25,5 @@ class ArchiveFiles(Protocol):
     """The files of one archive."""
 
     def identity(self, file: int) -> SourceIdentity:
-        """File number ``file``, ``growing``. Raises ``FragmentNotFound`` when it has been removed.
-        """
+        """File number ``file``, ``growing``. Raises ``FragmentNotFound`` when it was removed."""
         ...

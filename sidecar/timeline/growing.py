@@ -65,6 +65,7 @@ class GrowingTimeline(Timeline):
         super().__init__(presentation)
         self._grid = grid
         self._cells: dict[SegmentPolicy, _Cells] = {}
+        self._step = 1
         self._lists: dict[tuple[SegmentPolicy, str], SegmentList] = {}
 
     def segments(self, rendition: Rendition, policy: SegmentPolicy) -> SegmentList:
@@ -93,12 +94,18 @@ class GrowingTimeline(Timeline):
         ends = (self.segments(one, policy) for one in self.presentation.renditions)
         return max((one.end for one in ends if len(one)), default=Fraction(0))
 
+    @property
+    def step(self) -> int:
+        """Source fragments that make a segment of the policy that was last asked for: segment
+        ``number`` begins with the one whose ``sequence`` is ``(number - 1) * step``."""
+        return self._step
+
     def _cell(self, policy: SegmentPolicy) -> _Cells:
         found = self._cells.get(policy)
         if found is None:
             has_video = bool(self.presentation.of_kind(Kind.VIDEO))
-            found = _cells(self._grid, policy.video if has_video else policy.audio)
-            self._cells[policy] = found
+            self._step = _step(self._grid, policy.video if has_video else policy.audio)
+            found = self._cells[policy] = _cells(self._grid, self._step)
         return found
 
     def _segments(self, rendition: Rendition, cells: _Cells) -> SegmentList:
@@ -177,11 +184,15 @@ def _empty(timescale: int) -> SegmentList:
     )
 
 
-def _cells(grid: Grid, minimum: Fraction) -> _Cells:
-    """The complete cells of ``grid`` with segments of at least ``minimum`` seconds."""
-    step = 1
-    if minimum and grid.nominal:
-        step = max(1, math.ceil(minimum / grid.nominal - _SLACK))
+def _step(grid: Grid, minimum: Fraction) -> int:
+    """How many fragments last at least ``minimum`` seconds."""
+    if not minimum or not grid.nominal:
+        return 1
+    return max(1, math.ceil(minimum / grid.nominal - _SLACK))
+
+
+def _cells(grid: Grid, step: int) -> _Cells:
+    """The complete cells of ``grid`` of ``step`` fragments each."""
     group = grid.sequence // step
     begins = np.concatenate(([True], group[1:] != group[:-1])) if len(group) else np.zeros(0, bool)
     if len(group) and not grid.begins and grid.sequence[0] % step:

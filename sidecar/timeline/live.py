@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Live:
     """The state of a live presentation at one moment; a function of its index, the query and now.
 
@@ -19,6 +22,8 @@ class Live:
     ``published_ms``: when the newest of what is listed was received, Unix milliseconds.
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
     ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
+    ``arrivals``: for each source fragment, by time, float64[n] at which it ends (seconds), and
+    int64[n] Unix milliseconds when it came, 0 when it never did.
     """
 
     ended: bool
@@ -30,3 +35,12 @@ class Live:
     published_ms: int
     next_ms: int
     created_ms: int
+    arrivals: tuple[NDArray[np.float64], NDArray[np.int64]]
+
+    def received_ms(self, end: Fraction) -> int:
+        """When the last part of a segment that ends at ``end`` (presentation time, seconds) came,
+        Unix milliseconds."""
+        ends, came = self.arrivals
+        # Sound ends up to a frame after the fragment that it came with.
+        at = int(np.searchsorted(ends, float(end) - 0.1))
+        return int(came[min(at, len(came) - 1)]) if len(came) else self.published_ms

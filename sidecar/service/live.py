@@ -1,0 +1,348 @@
+"""Publishing points as presentations: what a request to one is answered from."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from sidecar.errors import FragmentNotFound, InvalidMedia, NotFound
+from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.live.headers import read_header
+from sidecar.live.index import PointIndex
+from sidecar.live.view import ArchiveFolder, Playable, PointView
+from sidecar.media.moments import Moment
+from sidecar.media.options import Options, parse_options
+from sidecar.media.select import select
+from sidecar.media.server_manifest import ServerManifest, read_server_manifest
+from sidecar.mux.plan import CacheClass, Plan
+from sidecar.service.archive_parts import archive_reader, resolved
+from sidecar.service.content import Content, resolve
+from sidecar.service.convert import SourceTable
+from sidecar.service.maker import Made
+from sidecar.storage.local import open_local
+from sidecar.storage.source import ReadRange, SourceIdentity
+from sidecar.timeline.clips import WHOLE, Clip
+from sidecar.timeline.growing import GrowingTimeline
+from sidecar.timeline.live import Live
+
+EXTENSIONS = frozenset({".isml"})
+# Of a publishing point that says nothing: pure live.
+DEFAULT_WINDOW = Fraction(30)
+MAX_MANIFEST_BYTES = 4 << 20
+# What is asked of a stream that is not archived is soon gone; else as good as never.
+_ARCHIVED_MS = 365 * 86_400_000
+_POINTS = 256
+_STRETCHES = 4
+# What is read around a segment that is older than what is kept in memory, seconds.
+_BLOCK = 60
+_SMOOTH_TIMESCALE = 10_000_000
+_DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
+# How a row names the segment that it wants.
+_TIME, _NUMBER, _SELECTOR = "time", "number", "selector"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Question:
+    """A request, taken apart. ``directives``: those of the location, name -> arguments."""
+
+    kind: RequestKind
+    match: re.Match[str]
+    virtual_path: str
+    args: str
+    directives: Mapping[str, tuple[str, ...]]
+    read_ahead: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Sealed:
+    """A plan and the files that it holds as long as."""
+
+    plan: Plan
+    sources: SourceTable
+
+
+class PublishingPoint:
+    """The reader's side of one publishing point. May be used by several threads."""
+
+    def __init__(self, content: Content, read: ReadRange) -> None:
+        self._path = Path(content.path)
+        self._name = content.name
+        self._read_file = read
+        self._lock = threading.Lock()
+        self._identity: SourceIdentity | None = None
+        self._manifest = ServerManifest()
+        self._index: PointIndex | None = None
+        self._view: PointView | None = None
+        self._stamp: SourceIdentity | None = None
+        self._recent: Playable | None = None
+        self._ended = False
+        self._epoch_ms = 0
+        self._stretches: OrderedDict[tuple[Fraction, Fraction, int], Playable] = OrderedDict()
+        self.made = Made()
+
+    def close(self) -> None:
+        """Closes the index; the next request opens it again."""
+        with self._lock:
+            self._close()
+
+    def request(self, question: Question) -> Request:
+        """What the row is to answer, and from what. Raises ``NotFound`` when nothing has been
+        received yet, ``BadRequest`` for options that are none, ``StorageError``."""
+        with self._lock:
+            options = self._refresh(question.args)
+            if question.kind.lists:
+                return self._listing(question, options)
+            return self._asked(question, options, self._now_playable(), WHOLE, fixed=False)
+
+    def elsewhere(self, question: Question, request: Request) -> Request | None:
+        """``request`` again, from a part of the archive that is not in memory, when that is where
+        the segment lies."""
+        with self._lock:
+            assert self._view is not None
+            when = self._time_of(question, request)
+            if when is None:
+                return None
+            begin = Fraction(int(when) // _BLOCK * _BLOCK)
+            playable = self._stretch(begin, begin + _BLOCK)
+            return self._asked(question, request.options, playable, WHOLE, fixed=False)
+
+    def seal(self, question: Question, request: Request, plan: Plan) -> Sealed:
+        """``plan`` with its bytes in real files, and what it holds as long as."""
+        assert request.live is not None
+        assert self._stamp is not None
+        assert self._identity is not None
+        live = request.live
+        if plan.cache_class is not CacheClass.MEDIA:
+            modified = plan.last_modified or self._identity.mtime_ns // 1_000_000_000
+            expires = 0 if live.ended else live.next_ms
+            sealed = replace(plan, expires_ms=expires)
+            return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), modified))
+        with self._lock:
+            parts = resolved(plan.parts, self._archive())
+        modified = plan.last_modified or live.published_ms // 1000
+        expires = modified * 1000 + self._kept_ms(request.options)
+        return Sealed(
+            plan=replace(plan, parts=parts, expires_ms=expires),
+            sources=SourceTable((), modified),
+        )
+
+    # What there is
+
+    def _refresh(self, args: str) -> Options:
+        """Takes in what has changed; returns the options of the query over those of the point."""
+        found = _identify(self._path)
+        if found != self._identity:
+            self._manifest = _read_manifest(self._path)
+            self._identity = found
+            self._close()
+        options = parse_options(self._manifest.options, args)
+        if self._index is None:
+            self._index = PointIndex.open(self._path.with_suffix(".db3"))
+            kept = parse_options(self._manifest.options, "")
+            self._view = PointView(
+                self._index,
+                name=self._name,
+                keep=_window(kept),
+                read_header=read_header,
+            )
+        assert self._view is not None
+        stamp = _identify(self._index.stamp)
+        if stamp != self._stamp or self._recent is None:
+            self._stamp = stamp
+            self._view.refresh()
+            self._ended = self._index.setting("state") == "stopped"
+            self._epoch_ms = int(self._index.setting("epoch_ms") or 0)
+            self._recent = None
+        return options
+
+    def _close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+        self._index = self._view = self._stamp = self._recent = None
+        self._stretches.clear()
+
+    def _now_playable(self) -> Playable:
+        if self._recent is None:
+            assert self._view is not None
+            self._recent = self._view.recent(self._manifest, ended=self._ended)
+        return self._recent
+
+    def _stretch(self, begin: Fraction, end: Fraction) -> Playable:
+        assert self._view is not None
+        assert self._index is not None
+        key = (begin, end, self._index.last_id)
+        found = self._stretches.get(key)
+        if found is None:
+            found = self._view.stretch(self._manifest, begin, end, ended=self._ended)
+            self._stretches[key] = found
+            while len(self._stretches) > _STRETCHES:
+                self._stretches.popitem(last=False)
+        return found
+
+    def _archive(self) -> ArchiveFolder:
+        assert self._view is not None
+        return self._view.archive
+
+    # Requests
+
+    def _listing(self, question: Question, options: Options) -> Request:
+        recent = self._now_playable()
+        assert self._view is not None
+        extent = self._view.extent
+        assert extent is not None
+        edge = recent.end - (options.time_shift or 0)
+        begin = max(extent[0], edge - _window(options))
+        fixed, ended = False, self._ended
+        if options.clip_begin is not None:
+            begin, fixed = max(extent[0], self._seconds(options.clip_begin, extent[0])), True
+        if options.clip_end is not None:
+            wanted = self._seconds(options.clip_end, extent[0])
+            if wanted <= recent.end:
+                edge, ended = wanted, True
+        if begin >= edge:
+            raise NotFound("nothing has been received of this part of the presentation")
+        playable = recent
+        if begin < recent.begin:
+            playable = self._stretch(begin, edge)
+        clip = Clip(begin, edge)
+        return self._asked(question, options, playable, clip, fixed=fixed, ended=ended)
+
+    def _asked(
+        self,
+        question: Question,
+        options: Options,
+        playable: Playable,
+        clip: Clip,
+        *,
+        fixed: bool,
+        ended: bool | None = None,
+    ) -> Request:
+        presentation = playable.presentation
+        begin = playable.begin if clip.begin is None else clip.begin
+        end = playable.end if clip.end is None else clip.end
+        depth = _window(options)
+        if _is_on(question.directives.get(_DYNAMIC_DEPTH)):
+            depth = min(depth, end - begin)
+        ends, came = playable.received
+        published = max((int(one) for one in came[ends <= float(end) + 0.1][-1:]), default=0)
+        assert self._identity is not None
+        live = Live(
+            ended=self._ended if ended is None else ended,
+            begin=begin,
+            end=end,
+            fixed_begin=fixed,
+            depth=depth,
+            epoch_ms=self._epoch_ms,
+            published_ms=published,
+            next_ms=published + int(1000 * playable.nominal),
+            created_ms=self._identity.mtime_ns // 1_000_000,
+            arrivals=playable.received,
+        )
+        return Request(
+            presentation=presentation,
+            selected=select(presentation, options) if question.kind.lists else presentation,
+            clip=clip,
+            timeline=playable.timeline,
+            options=options,
+            virtual_path=question.virtual_path,
+            match=question.match,
+            read=archive_reader(self._read_file, self._archive(), self._lock),
+            read_ahead=question.read_ahead,
+            directives=question.directives,
+            live=live,
+        )
+
+    def _seconds(self, moment: Moment, origin: Fraction) -> Fraction:
+        if moment.dated:
+            return moment.seconds - Fraction(self._epoch_ms, 1000)
+        return moment.seconds + origin
+
+    def _time_of(self, question: Question, request: Request) -> Fraction | None:
+        """Where the segment lies that the virtual path names, seconds, if that can be told."""
+        assert self._view is not None
+        named = question.match.groupdict()
+        if named.get(_TIME):
+            timescale = _SMOOTH_TIMESCALE
+            rendition = request.presentation.find(named.get(_SELECTOR) or "")
+            if rendition is not None:
+                timescale = rendition.track.timescale
+            return Fraction(int(named[_TIME]), timescale)
+        if named.get(_NUMBER) and isinstance(request.timeline, GrowingTimeline):
+            return self._view.time_of((int(named[_NUMBER]) - 1) * request.timeline.step)
+        return None
+
+    def _kept_ms(self, options: Options) -> int:
+        if options.archive_length:
+            return int(1000 * options.archive_length)
+        return _ARCHIVED_MS if options.archiving else int(1000 * _window(options))
+
+
+class PublishingPoints:
+    """The publishing points that are being watched."""
+
+    def __init__(self, read: ReadRange) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._points: OrderedDict[str, PublishingPoint] = OrderedDict()
+
+    def get(self, document_root: str, path: str) -> PublishingPoint:
+        """The point that ``path`` names below ``document_root``. Raises ``BadRequest``,
+        ``Forbidden`` or ``NotFound``."""
+        content = resolve(document_root, path, EXTENSIONS)
+        with self._lock:
+            point = self._points.get(content.path)
+            if point is None:
+                point = self._points[content.path] = PublishingPoint(content, self._read)
+            self._points.move_to_end(content.path)
+            dropped = []
+            while len(self._points) > _POINTS:
+                dropped.append(self._points.popitem(last=False)[1])
+        for one in dropped:
+            one.close()
+        return point
+
+
+def answer_live(
+    point: PublishingPoint, question: Question, answer: Callable[[Request], Answer]
+) -> tuple[Request, Answer]:
+    """The answer of a row, wherever in the archive the segment that it wants lies."""
+    request = point.request(question)
+    try:
+        return request, answer(request)
+    except FragmentNotFound:
+        older = point.elsewhere(question, request)
+        if older is None:
+            raise
+        return older, answer(older)
+
+
+def _window(options: Options) -> Fraction:
+    return options.dvr_window_length or DEFAULT_WINDOW
+
+
+def _is_on(args: tuple[str, ...] | None) -> bool:
+    return args is not None and args[:1] != ("off",)
+
+
+def _identify(path: Path) -> SourceIdentity:
+    try:
+        status = path.stat()
+    except OSError:
+        raise NotFound("there is no such publishing point") from None
+    return SourceIdentity(str(path), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _read_manifest(path: Path) -> ServerManifest:
+    source = open_local(str(path))
+    try:
+        size = source.identity.size
+        if size > MAX_MANIFEST_BYTES:
+            raise InvalidMedia(f"a server manifest of {size} bytes is not read", path=str(path))
+        return read_server_manifest(source.read(0, size), path=str(path))
+    finally:
+        source.close()
