@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli.nginx import Nginx
+from sidecar.service.key_files import FOLDER
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -34,6 +35,11 @@ class Instance:
     @property
     def media(self) -> Path:
         return self.root / "media"
+
+    @property
+    def license(self) -> Path:
+        """Where the license key and the public key of its issuer are (key_files.py)."""
+        return self.root / FOLDER
 
     @property
     def state(self) -> Path:
@@ -73,6 +79,10 @@ class Instance:
         lua = conf.parent / "lua"
         self._link("lua", lua if lua.is_dir() else PROJECT / "lua")
         self._link("media", media)
+        # An instance with a folder of its own keeps it.
+        if self.license.is_symlink() or not self.license.is_dir():
+            own = conf.parent / FOLDER
+            self._link(FOLDER.name, own if own.is_dir() else PROJECT / FOLDER)
         text = render(conf.read_text(), port=port, workers=workers, admin_port=admin_port)
         self.conf.write_text(text)
 

@@ -21,6 +21,8 @@ from sidecar.cli.instance import PROJECT, Instance, admin_port_of, has_admin
 from sidecar.cli.nginx import Nginx, find_nginx
 from sidecar.cli.processes import Process, identify, pause, read_state, write_state
 from sidecar.clock import monotonic_ns
+from sidecar.license.terms import NEEDS, VOD
+from sidecar.service.key_files import with_absolute_key
 
 START_SECONDS = 30.0
 LISTED = 20
@@ -166,7 +168,7 @@ def _spawn_sidecar(settings: Settings, output: Output) -> Process:
         ],
         settings.instance,
         output,
-        {**os.environ, "PYTHONPATH": os.pathsep.join(search)},
+        {**with_absolute_key(os.environ), "PYTHONPATH": os.pathsep.join(search)},
     )
 
 
@@ -234,6 +236,10 @@ def _wait_until_served(settings: Settings, processes: dict[str, Process]) -> Non
             continue
         last = f"{path}/.m3u8 answers {status}: {line}"
         if status == 200 or (not paths and status == 404):
+            return
+        if status == 403 and line.startswith(NEEDS[VOD]):
+            # All that needs no key goes on, and a key comes with a reload.
+            click.echo(f"warning: {line}", err=True)
             return
         if 400 <= status < 500:
             refused[path] = last

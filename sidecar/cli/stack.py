@@ -132,10 +132,15 @@ def stop(root: Path) -> None:
     "root", type=click.Path(file_okay=False, exists=True, path_type=Path), default=Path()
 )
 def prepare(root: Path) -> None:
-    """Make the folders with which "openresty -p ROOT -c openresty.conf" can run."""
+    """Make what "openresty -p ROOT -c openresty.conf" needs: folders, and a license key."""
     instance = Instance(root.absolute())
     instance.make_folders(find_nginx())
     instance.media.mkdir(exist_ok=True)
+    # Not above: "origin run" need not carry the cryptography for as long as it lives.
+    from sidecar.cli.license import make_keys
+
+    for line in make_keys(instance.license):
+        click.echo(f"made {line}")
 
 
 @click.command("check-conf")

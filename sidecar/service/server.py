@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.child import BEAT_SECONDS
+from sidecar.service.licensing import Licensing, load_licensing
 from sidecar.service.logging import LogFormat, configure_logging
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
@@ -40,12 +41,14 @@ class WorkerSettings:
     ``socket``: path of its Unix socket. ``index_budget``: bytes of track indexes that it keeps.
     ``grace``: seconds that calls in flight have to finish after a stop.
     ``spool``: folder for large bodies, of this process alone, None = none; ``spool_budget``: bytes.
+    ``issuers``: files of the public keys whose license keys count.
     ``parent``: file descriptor that reads end-of-file when the supervisor is gone; ``beats``: one
     to which this process writes whenever a call over its socket was answered; None = alone.
     """
 
     socket: Path
     index_budget: int
+    issuers: tuple[Path, ...]
     grace: float = 10.0
     log_format: LogFormat = "console"
     log_level: str = "info"
@@ -72,7 +75,9 @@ async def _serve(settings: WorkerSettings) -> None:
     with ThreadPoolExecutor(INDEX_THREADS, thread_name_prefix="index") as executor:
         presentations = PresentationCache(settings.index_budget, executor)
         spool = Spool(settings.spool, settings.spool_budget)
-        server, health_servicer = await make_server(presentations, spool)
+        licensing = load_licensing(settings.issuers, os.environ)
+        licensing.check_own()
+        server, health_servicer = await make_server(presentations, licensing, spool)
         bind(server, settings.socket)
         await server.start()
         # What is alive now stays alive: later collections need not look at it.
@@ -89,7 +94,7 @@ async def _serve(settings: WorkerSettings) -> None:
 
 
 async def make_server(
-    presentations: PresentationCache, spool: Spool | None = None
+    presentations: PresentationCache, licensing: Licensing, spool: Spool | None = None
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started."""
     server = grpc.aio.server(
@@ -99,7 +104,8 @@ async def make_server(
             ("grpc.so_reuseport", 0),
         ]
     )
-    origin_pb2_grpc.add_OriginServicer_to_server(OriginServicer(presentations, spool), server)
+    servicer = OriginServicer(presentations, licensing, spool)
+    origin_pb2_grpc.add_OriginServicer_to_server(servicer, server)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     name = origin_pb2.DESCRIPTOR.services_by_name["Origin"].full_name

@@ -332,7 +332,7 @@ LOCATIONS = """
 def with_extras(text: str) -> str:
     text = text.replace("        root media;\n", f"        root media;\n{EXTRA}", 1)
     text = re.sub(
-        r"( +origin = require.*\n)", r"\1        origin.http [[ origin_body_cache off; ]]\n", text
+        r"( +origin\.http \[\[)(.*\]\]\n)", r"\1 origin_body_cache off;\2", text
     )
     return re.sub(r"( +vod = origin.*\n)", rf"\1{LOCATIONS}", text)
 
@@ -441,6 +441,7 @@ def test_a_reload_keeps_serving(extras: FakeStack) -> None:
 )
 def test_a_mistake_in_a_block_stops_the_start(tmp_path: Path, blocks: str, error: str) -> None:
     def edit(text: str) -> str:
+        text = re.sub(r" *origin\.http.*\n", "", text)
         return re.sub(r"vod = origin.location \[\[.*\]\]", lambda _: blocks, text)
 
     assert _start_fails(tmp_path, edit, error)

@@ -55,11 +55,17 @@ def refusal(result: pb.Result, status: int, sentence: str) -> pb.Plan:
 
 
 class FakeSidecar(origin_pb2_grpc.OriginServicer):
-    """One process' worth of sidecar. ``answer``: what to reply; ``calls``: what came."""
+    """One process' worth of sidecar. ``answer``: what to reply; ``calls``: what came.
+
+    ``verdict``: the plan for nginx that has its license key verified at the start, ``verified``:
+    those requests.
+    """
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self.calls: list[pb.PlanRequest] = []
+        self.verified: list[pb.PlanRequest] = []
+        self.verdict = refusal(pb.FMP4_METHOD_NOT_ALLOWED, 405, "only GET")
         self.answer: Answer = lambda request, context: pb.PlanReply(
             plan=refusal(pb.FMP4_NOT_FOUND, 404, "nothing")
         )
@@ -69,6 +75,9 @@ class FakeSidecar(origin_pb2_grpc.OriginServicer):
         self._server: grpc.Server | None = None
 
     def Plan(self, request: pb.PlanRequest, context: Any) -> pb.PlanReply:  # noqa: N802
+        if request.method == "OPTIONS":
+            self.verified.append(request)
+            return pb.PlanReply(plan=self.verdict)
         with self._lock:
             self.calls.append(request)
         return self.answer(request, context)
@@ -161,6 +170,9 @@ def prepare(root: Path, *, edit: Edit = lambda text: text, workers: int = 1) -> 
     instance = Instance(root)
     instance.make_folders(find_nginx())
     (root / "lua").symlink_to(ROOT / "lua")
+    # whatever it says: the fake takes it
+    instance.license.mkdir()
+    (instance.license / "license.key").write_text("a key\n")
     (root / "media").symlink_to("docs")
     text = render((ROOT / "openresty.conf").read_text(), port=port, workers=1)
     text = text.replace("worker_processes auto;", f"worker_processes {workers};")
