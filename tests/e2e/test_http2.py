@@ -87,7 +87,7 @@ def secure(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
             yield base
         finally:
             process.terminate()
-            process.wait(15)
+            process.wait(60)
 
 
 def curl(url: str, *options: str) -> tuple[str, str, bytes]:
@@ -105,7 +105,7 @@ def curl(url: str, *options: str) -> tuple[str, str, bytes]:
         ],
         capture_output=True,
         check=False,
-        timeout=20,
+        timeout=120,
     )
     body, _, line = run.stdout.rpartition(b"\n")
     status, version = line.decode().split()
@@ -158,7 +158,7 @@ def test_many_streams_of_one_connection(secure: str, segment: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert "600 succeeded, 0 failed, 0 errored, 0 timeout" in run.stdout, run.stdout
     assert "status codes: 600 2xx" in run.stdout

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.instance import PROJECT
-from sidecar.cli.probe import free_port
 from sidecar.cli.processes import Process, read_state
 from tests.support.media import generated
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.e2e,
@@ -38,7 +38,7 @@ def origin(*arguments: object) -> Result:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=False,
     )
 
@@ -65,7 +65,7 @@ class Instances:
         return read_state(self.folder / name / "stack.json")
 
     def status(self, name: str, path: str = "/clip.mp4/.m3u8") -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=60)
         connection.request("GET", path)
         status = connection.getresponse().status
         connection.close()
@@ -84,7 +84,7 @@ def instances(tmp_path: Path) -> Iterator[Instances]:
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
@@ -212,7 +212,7 @@ def test_run_serves_until_told_to_stop(instances: Instances, how: str) -> None:
         else:
             process.send_signal(signal.Signals[how])
         assert output.read() == "stopped\n"
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert not any(one.is_alive for one in running.values())
     assert not (instances.folder / "one" / "stack.json").exists()
 
@@ -235,7 +235,7 @@ def test_run_ends_when_one_of_the_two_ends(instances: Instances) -> None:
             break
     running = instances.processes("one")
     os.kill(running["nginx"].pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "nginx ended" in errors
     assert not running["sidecar"].is_alive
