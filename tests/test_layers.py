@@ -18,7 +18,7 @@ LAYERS = [
     {"timeline"},
     {"mux"},
     {"formats"},
-    {"service", "rpc"},
+    {"service", "rpc", "migrate"},
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -29,6 +29,7 @@ CONFINED = {  # third-party package -> where it may be imported
     "asyncio": {"service", "cli"},
     "uvloop": {"service"},
     "click": {"cli"},
+    "crossplane": {"migrate"},
     "cryptography": {"license"},
     "pymp4": {"boxes/declared.py"},
     "construct": {"boxes/declared.py"},
