@@ -31,6 +31,7 @@ CONFINED = {  # third-party package -> where it may be imported
     "click": {"cli"},
     "crossplane": {"migrate"},
     "cryptography": {"license"},
+    "prometheus_client": {"service"},
     "pymp4": {"boxes/declared.py"},
     "construct": {"boxes/declared.py"},
 }
