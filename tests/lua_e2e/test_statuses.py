@@ -17,6 +17,7 @@ from sidecar.service.statuses import PLAYOUTS, playout_of, status_of
 from tests.support.fake_sidecar import FakeStack, fake_stack, inline, ranges, refusal
 from tests.support.raw_http import connect
 from tests.support.stack import free_port
+from tests.support.tls import listen
 
 FORMATS = sorted(PLAYOUTS)
 
@@ -74,21 +75,8 @@ class Mapped:
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapped]:
     root = tmp_path_factory.mktemp("mapped")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-            *("ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-keyout", "key.pem", "-out", "cert.pem"),
-        ],
-        cwd=root,
-        check=True,
-        capture_output=True,
-    )
     clear, secure = free_port(), free_port()
-    listens = (
-        f"listen 127.0.0.1:{clear} http2;\nlisten 127.0.0.1:{secure} ssl http2;\n"
-        f"ssl_certificate {root}/cert.pem;\nssl_certificate_key {root}/key.pem;\n"
-    )
+    listens = f"listen 127.0.0.1:{clear} http2;\n{listen(root, secure)}"
 
     def edit(text: str) -> str:
         text = text.replace(
