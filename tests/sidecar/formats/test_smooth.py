@@ -524,7 +524,7 @@ def test_a_stored_time_before_0_moves_everything_as_much() -> None:
         rendition(audio_track(seconds=10, edit_media_time=1024), name="made", bitrate=63),
     )
     listed = manifest(shown, directives=ON)
-    sound, made = listed.of("audio")
+    made, sound = listed.of("audio")
     (picture,) = listed.of("video")
     assert sound.chunks[0] == (0, 94 * 1024)
     assert [time for time, _ in sound.chunks[1:]] == [1024 * at for at in (94, 188, 282)]
