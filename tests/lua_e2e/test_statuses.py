@@ -108,6 +108,11 @@ def answers(mapped: Mapped, segment: pb.Plan) -> None:
     mapped.stack.sidecar.answer = answer
 
 
+def complaints(mapped: Mapped) -> list[str]:
+    """But for what nginx says once of a missing license."""
+    return [line for line in mapped.stack.complaints() if "usp_license_key" not in line]
+
+
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("form", ["string", "block"])
 def test_the_snippet_of_the_document(mapped: Mapped, form: str, format_name: str) -> None:
@@ -139,7 +144,7 @@ def test_the_snippet_leaves_other_results_alone(mapped: Mapped, result: Result) 
         for form in ("string", "block"):
             (response,) = connection.ask(f"GET /{form}/a.ism/segment\n\n")
             assert (response.status, response.body) == (status_of(result, "smooth"), b"No.\n")
-    assert not mapped.stack.complaints()
+    assert not complaints(mapped)
 
 
 def test_http_1_0_gets_no_body_either(mapped: Mapped) -> None:
@@ -210,7 +215,7 @@ def test_any_status_may_become_any_other(mapped: Mapped, status: int, becomes: i
                 assert len(one.body) == length
             if status not in (206, 416):  # there are no ranges in answers to HEAD
                 assert head.status == becomes
-    assert not mapped.stack.complaints()
+    assert not complaints(mapped)
 
 
 @pytest.mark.parametrize(
