@@ -22,6 +22,8 @@ from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.child import BEAT_SECONDS
 from sidecar.service.licensing import Licensing, load_licensing
 from sidecar.service.logging import LogFormat, configure_logging
+from sidecar.service.metrics import Metrics
+from sidecar.service.observed import ObservedServicer
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
 from sidecar.service.spool import Spool
@@ -77,7 +79,9 @@ async def _serve(settings: WorkerSettings) -> None:
         spool = Spool(settings.spool, settings.spool_budget)
         licensing = load_licensing(settings.issuers, os.environ)
         licensing.check_own()
-        server, health_servicer = await make_server(presentations, licensing, spool)
+        # "3" of sidecar-3.sock
+        worker = settings.socket.stem.rpartition("-")[2]
+        server, health_servicer = await make_server(presentations, licensing, spool, worker)
         bind(server, settings.socket)
         await server.start()
         # What is alive now stays alive: later collections need not look at it.
@@ -94,9 +98,15 @@ async def _serve(settings: WorkerSettings) -> None:
 
 
 async def make_server(
-    presentations: PresentationCache, licensing: Licensing, spool: Spool | None = None
+    presentations: PresentationCache,
+    licensing: Licensing,
+    spool: Spool | None = None,
+    worker: str = "0",
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
-    """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started."""
+    """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started.
+
+    ``worker``: number of this process, in its metrics.
+    """
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -104,9 +114,15 @@ async def make_server(
             ("grpc.so_reuseport", 0),
         ]
     )
-    servicer = OriginServicer(presentations, licensing, spool)
-    origin_pb2_grpc.add_OriginServicer_to_server(servicer, server)
     health_servicer = health.aio.HealthServicer()
+    spool = Spool(None, 0) if spool is None else spool
+    servicer = ObservedServicer(
+        OriginServicer(presentations, licensing, spool),
+        licensing,
+        Metrics(worker, presentations, spool),
+        health_servicer,
+    )
+    origin_pb2_grpc.add_OriginServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     name = origin_pb2.DESCRIPTOR.services_by_name["Origin"].full_name
     reflection.enable_server_reflection(
