@@ -108,14 +108,14 @@ class Licensing:
         return known
 
     def _tell(self, problem: NoLicense) -> None:
-        now, line = monotonic_ns(), str(problem)
-        told = self._told.get(line)
+        now, reason = monotonic_ns(), str(problem)
+        told = self._told.get(reason)
         if told is not None and now - told < PROBLEM_EVERY_NS:
             return
         if len(self._told) >= _MAX_KNOWN:
             self._told.clear()
-        self._told[line] = now
-        log.error("no license", reason=problem.sentence, detail=problem.detail)
+        self._told[reason] = now
+        log.error("no license", reason=reason)
 
     def _warn(self, known: _Known, left_ms: int) -> None:
         now = monotonic_ns()
