@@ -49,16 +49,13 @@ class Includes:
                 self._notes.say(statement, f"this include stays as it is: {error}")
                 return [kept]
             followed = self.followed(inner, depth + 1)
-            must_change = must_change or followed != inner or _concerns(followed)
-            found += _opened(followed, statement, name)
+            if followed == inner and not _concerns(followed):
+                found.append(kept.with_args(name))
+            else:
+                must_change = True
+                heading = replace(kept, directive="", args=(), comment=f" {name}", text=None)
+                found += [replace(heading, apart=True), *followed]
         return found if must_change else [kept]
-
-
-def _opened(inner: tuple[Statement, ...], include: Statement, name: str) -> list[Statement]:
-    heading = replace(
-        include, directive="", args=(), comment=f" {name}", text=None, apart=True, beside=False
-    )
-    return [heading, *inner]
 
 
 def _concerns(statements: tuple[Statement, ...]) -> bool:
@@ -68,11 +65,7 @@ def _concerns(statements: tuple[Statement, ...]) -> bool:
         or (one.directive in original.ANCESTORS and not one.args)
         or one.directive in ("lua_package_path", "lua_shared_dict")
         or phases.phase_of(one) in _OURS
-        or (
-            one.directive == "load_module"
-            and bool(one.args)
-            and original.is_lua_module(one.args[0])
-        )
+        or (one.directive == "load_module" and original.is_replaced("".join(one.args)))
         or (one.directive == "location" and locations.names_manifests(one))
         or _concerns(one.block or ())
         for one in statements

@@ -64,11 +64,6 @@ def nearest(name: str) -> str | None:
     return next(iter(difflib.get_close_matches(name, known, 1, 0.8)), None)
 
 
-def is_module(path: str) -> bool:
-    """Whether ``load_module path`` loads the original module."""
-    return _MODULE.search(path) is not None
-
-
-def is_lua_module(path: str) -> bool:
-    """Whether it loads Lua, which the new configuration does elsewhere."""
-    return _LUA_MODULE.search(path) is not None
+def is_replaced(path: str) -> bool:
+    """Whether ``load_module path`` loads the original module, or Lua, which modules.d/ does."""
+    return _MODULE.search(path) is not None or _LUA_MODULE.search(path) is not None

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.migrate import original
 from sidecar.migrate.notes import Notes
 from sidecar.migrate.tree import Statement, text_of
 
@@ -49,6 +50,8 @@ def absolute(statement: Statement, places: Places, notes: Notes) -> Statement:
         return statement
     path = text_of(statement.args[-1])
     if path == "off" or not path or path.startswith(_ELSEWHERE):
+        return statement
+    if statement.directive == "load_module" and original.is_replaced(path):
         return statement
     base = places.base(statement.directive)
     if base is not None:

@@ -19,6 +19,7 @@ from sidecar.migrate.tree import (
     each,
     indentation,
     read,
+    reindented,
     text_of,
     write,
 )
@@ -110,8 +111,7 @@ class _Main:
         if one.directive == "http":
             return [self._http(one, scope)]
         if one.directive == "load_module" and one.args:
-            path = text_of(one.args[0])
-            return [] if original.is_module(path) or original.is_lua_module(path) else [one]
+            return [] if original.is_replaced(text_of(one.args[0])) else [one]
         return carried(one, self._work.notes) if one.block is None else [one]
 
     def _http(self, http: Statement, outer: Scope) -> Statement:
@@ -149,7 +149,10 @@ class _Main:
         present = {_key(one) for one in block}
         for part in self._shipped.settings:
             if _key(part.directive) not in present:
-                yield from part.statements
+                yield from map(self._in_style, part.statements)
+
+    def _in_style(self, one: Statement) -> Statement:
+        return reindented(one, self._work.indent)
 
     def _lua(
         self, theirs: dict[str, list[Statement]], block: tuple[Statement, ...]
@@ -194,7 +197,7 @@ class _Main:
                 one = _renamed(one)
             if one.directive == "server":
                 one = _shielded(one, list(neutral))
-            yield from (*_first_apart(part.above), one if part.above else replace(one, apart=True))
+            yield from _apart((*part.above, self._in_style(one)))
             yield from part.beside
 
 
@@ -209,10 +212,6 @@ def _key(one: Statement) -> tuple[str, ...]:
 
 def _apart(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
     """``statements`` below a blank line."""
-    return _first_apart(statements)
-
-
-def _first_apart(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
     return tuple(replace(one, apart=one.apart or n == 0) for n, one in enumerate(statements))
 
 

@@ -267,6 +267,23 @@ def text_of(arg: str) -> str:
     return re.sub(r"\\([\"'\\trn])", lambda match: known.get(match[1], match[1]), arg)
 
 
+def reindented(statement: Statement, indent: str) -> Statement:
+    """``statement``, of which each level is indented by four spaces, with ``indent`` instead."""
+    if statement.block is None or statement.margin is None:
+        return statement
+    margin = statement.margin
+
+    def line(match: re.Match[str]) -> str:
+        return f"\n{margin}{indent * (len(match[1]) // 4)}"
+
+    text = statement.text
+    return replace(
+        statement,
+        text=text and re.sub(rf"\n{margin}((?:    )+)", line, text),
+        block=tuple(reindented(inner, indent) for inner in statement.block),
+    )
+
+
 def each(
     block: tuple[Statement, ...], rewrite: Callable[[Statement], list[Statement]]
 ) -> tuple[Statement, ...]:
