@@ -257,7 +257,7 @@ def test_a_sequential_client_waits_for_one_call_only(
     assert len(calls) <= 1 + (200 + 5 * 32) // 32 + 1
     assert len({call.virtual_path for call in calls}) == len(calls)
     waited = [line for line in stack.access_log() if track.target(1)[:-6] in line][-200:]
-    assert [line.split('"')[2].split()[-1] for line in waited].count("sidecar") == 1
+    assert [line.split('"')[2].split()[-2] for line in waited].count("sidecar") == 1
 
 
 def test_clients_side_by_side_share_the_calls(stack: FakeStack, source: Path) -> None:
