@@ -45,12 +45,14 @@ class _Known:
 class Licensing:
     """Verifies keys, each text once. One event loop only.
 
-    ``own``: the text of the key that counts where nginx sends none.
+    ``own``: the text of the key that counts where nginx sends none. ``expires``: when the key
+    ends that was accepted last, Unix seconds; None = none was.
     """
 
     def __init__(self, issuers: Issuers, own: str | None) -> None:
         self._issuers = issuers
         self._own = own
+        self.expires: int | None = None
         self._known: dict[str, _Known] = {}
         self._told: dict[str, int] = {}
 
@@ -74,7 +76,8 @@ class Licensing:
         except NoLicense as error:
             self._tell(error)
             raise NoLicense(f"{NEEDS[feature]}: {error.sentence}", error.detail) from None
-        left_ms = known.license.expires * 1000 - now // 10**6
+        self.expires = known.license.expires
+        left_ms = self.expires * 1000 - now // 10**6
         if left_ms < WARNING_SECONDS * 1000:
             self._warn(known, left_ms)
         return min(left_ms, LONGEST_MS)

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from sidecar.errors import Result
+from sidecar.service.licensing import Licensing
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.spool import Spool
 
@@ -34,12 +35,14 @@ class Family:
 
 
 class Metrics:
-    """Counters of one process, and what can be read off its caches. One event loop only.
+    """Counters of one process, and what it holds. One event loop only.
 
     ``worker``: its number, a label of every value.
     """
 
-    def __init__(self, worker: str, presentations: PresentationCache, spool: Spool) -> None:
+    def __init__(
+        self, worker: str, presentations: PresentationCache, spool: Spool, licensing: Licensing
+    ) -> None:
         self._worker = worker
         self._registry = registry = CollectorRegistry()
         self._calls = Counter(
@@ -57,7 +60,7 @@ class Metrics:
             f"{_PREFIX}_plans_ahead", "Plans that were sent before anybody asked.",
             registry=registry,
         )  # fmt: skip
-        registry.register(_Caches(presentations, spool))
+        registry.register(_Held(presentations, spool, licensing))
         ProcessCollector(namespace=_PREFIX, registry=registry)
 
     def began(self) -> None:
@@ -89,12 +92,15 @@ class Metrics:
                 yield _line(sample, self._worker)
 
 
-class _Caches(Collector):
-    """What the caches hold, looked up when it is asked for."""
+class _Held(Collector):
+    """What caches and license hold, looked up when it is asked for."""
 
-    def __init__(self, presentations: PresentationCache, spool: Spool) -> None:
+    def __init__(
+        self, presentations: PresentationCache, spool: Spool, licensing: Licensing
+    ) -> None:
         self._presentations = presentations
         self._spool = spool
+        self._licensing = licensing
 
     def collect(self) -> Iterable[Metric]:
         index, spool = self._presentations.index, self._spool
@@ -110,6 +116,11 @@ class _Caches(Collector):
             yield GaugeMetricFamily(f"{_PREFIX}_{name}", help_text, value)
         yield CounterMetricFamily(
             f"{_PREFIX}_index_evictions", "Indexes dropped for the budget.", index.evictions
+        )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_license_expiry_seconds",
+            "When the license key ends that was accepted last, Unix time; 0 = none was.",
+            self._licensing.expires or 0,
         )
         build = GaugeMetricFamily(f"{_PREFIX}_build_info", "Version; always 1.", labels=["version"])
         build.add_metric([_version()], 1)

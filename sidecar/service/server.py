@@ -119,7 +119,7 @@ async def make_server(
     servicer = ObservedServicer(
         OriginServicer(presentations, licensing, spool),
         licensing,
-        Metrics(worker, presentations, spool),
+        Metrics(worker, presentations, spool, licensing),
         health_servicer,
     )
     origin_pb2_grpc.add_OriginServicer_to_server(servicer, server)

@@ -126,12 +126,12 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if static:
                 await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
-            _log_failure(request, error)
+            _log_failure(request, error, kind_name)
             return origin_pb2.PlanReply(
                 plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
             )
         except Exception:
-            log.exception("fault", **_of_request(request))
+            log.exception("fault", **_of_request(request), kind=kind_name)
             return origin_pb2.PlanReply(
                 plan=refusal(
                     Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name, kind=kind_name
@@ -232,8 +232,9 @@ def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:
     }
 
 
-def _log_failure(request: origin_pb2.PlanRequest, error: OriginError) -> None:
-    fields = _of_request(request) | {"result": error.result.name, "reason": error.sentence}
+def _log_failure(request: origin_pb2.PlanRequest, error: OriginError, kind_name: str) -> None:
+    fields = _of_request(request) | {"kind": kind_name}
+    fields |= {"result": error.result.name, "reason": error.sentence}
     if isinstance(error, MediaError):
         fields |= {"file": error.path, "box": error.box_path, "offset": error.offset}
     elif isinstance(error, StorageError):

@@ -114,6 +114,7 @@ async def test_one_line_for_a_call_that_failed(process: Process) -> None:
         assert line["event"] == event
         assert (line["request_id"], line["path"]) == ("r1", path)
         assert line["result"].startswith("FMP4_") and line["reason"]
+        assert line.get("kind") == (None if virtual_path == "nothing" else "dash.mpd")
 
 
 async def test_one_line_for_a_defect(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.errors import Result
+from sidecar.errors import NoLicense, Result
 from sidecar.formats.registry import KINDS
+from sidecar.license.terms import VOD
 from sidecar.service.metrics import BOUNDS, Metrics
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.spool import Spool
+from tests.support.license import DAY, issued, licensing
 from tests.support.media import generated
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +45,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 
 
 def test_calls(presentations: PresentationCache) -> None:
-    metrics = Metrics("3", presentations, Spool(None, 0))
+    metrics = Metrics("3", presentations, Spool(None, 0), licensing())
     metrics.began()
     metrics.began()
     assert value(metrics, "calls_running") == 2
@@ -64,7 +66,7 @@ def test_calls(presentations: PresentationCache) -> None:
 
 
 def test_cancelled_calls(presentations: PresentationCache) -> None:
-    metrics = Metrics("3", presentations, Spool(None, 0))
+    metrics = Metrics("3", presentations, Spool(None, 0), licensing())
     metrics.began()
     metrics.ended("", None, 1.0, 0)
     assert value(metrics, "calls_running") == 0
@@ -72,7 +74,7 @@ def test_cancelled_calls(presentations: PresentationCache) -> None:
 
 
 def test_every_value_names_its_process(presentations: PresentationCache) -> None:
-    metrics = Metrics("3", presentations, Spool(None, 0))
+    metrics = Metrics("3", presentations, Spool(None, 0), licensing())
     metrics.ended("a", 0, 0.1, 0)
     found = values(metrics)
     assert len(found) > 20
@@ -81,7 +83,7 @@ def test_every_value_names_its_process(presentations: PresentationCache) -> None
 
 
 async def test_the_caches(presentations: PresentationCache, tmp_path: Path) -> None:
-    metrics = Metrics("3", presentations, Spool(tmp_path / "spool", 1000))
+    metrics = Metrics("3", presentations, Spool(tmp_path / "spool", 1000), licensing())
     assert value(metrics, "index_bytes") == 0
     for name in ("one.mp4", "two.mp4"):
         (tmp_path / name).write_bytes(generated("bframes_closed.mp4").read_bytes())
@@ -95,15 +97,26 @@ async def test_the_caches(presentations: PresentationCache, tmp_path: Path) -> N
 
 
 def test_the_process_itself(presentations: PresentationCache) -> None:
-    metrics = Metrics("3", presentations, Spool(None, 0))
+    metrics = Metrics("3", presentations, Spool(None, 0), licensing())
     assert value(metrics, "process_resident_memory_bytes") > 10 << 20
     assert value(metrics, "process_cpu_seconds_total") > 0
     assert 0 < value(metrics, "process_open_fds") <= value(metrics, "process_max_fds")
     assert value(metrics, "process_start_time_seconds") < time.time()
 
 
+def test_when_the_license_ends(presentations: PresentationCache) -> None:
+    known = licensing()
+    metrics = Metrics("3", presentations, Spool(None, 0), known)
+    assert value(metrics, "license_expiry_seconds") == 0
+    with pytest.raises(NoLicense):
+        known.require(VOD, (issued(ends=-1),))
+    assert value(metrics, "license_expiry_seconds") == 0
+    known.require(VOD, (issued(ends=DAY),))
+    assert abs(value(metrics, "license_expiry_seconds") - time.time() - DAY) < 600
+
+
 def test_labels_are_escaped(presentations: PresentationCache) -> None:
-    metrics = Metrics('a"b\\c\nd', presentations, Spool(None, 0))
+    metrics = Metrics('a"b\\c\nd', presentations, Spool(None, 0), licensing())
     assert {dict(labels)["worker"] for _, labels in values(metrics)} == {'a"b\\c\nd'}
 
 
