@@ -346,6 +346,7 @@ def _present_all(
                 closed_captions=track.kind is Kind.VIDEO
                 and track.data == source.identity
                 and has_captions(source, samples),
+                text_delay=shift if track.kind is Kind.TEXT else 0,
             )
         )
     return tracks
