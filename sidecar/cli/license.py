@@ -190,6 +190,13 @@ def make_keys(folder: Path) -> list[str]:
     Returns what was made, one line each. Never replaces anything; raises
     ``click.ClickException`` when what is there cannot be used.
     """
+    try:
+        return _make_keys(folder)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+def _make_keys(folder: Path) -> list[str]:
     made = []
     folder.mkdir(parents=True, exist_ok=True)
     private, public, key = (folder / name for name in (PRIVATE, ISSUER, KEY))
@@ -203,6 +210,8 @@ def make_keys(folder: Path) -> list[str]:
         if not public.exists():
             _write(public, issuer.public_pem, 0o644)
             made.append(f"{public}, of {private}")
+        elif read_small_text(public).encode() != issuer.public_pem:
+            raise click.ClickException(f"{public} does not belong to {private}: no key is made")
         begins = now_ns() // 10**9 // DAY * DAY
         text = issuer.issue(
             holder="whoever runs this origin",
