@@ -254,7 +254,7 @@ def _words(statement: Statement) -> list[str]:
 
 def quoted(arg: str) -> str:
     """``arg`` as it is written: in quotes where it would end early, or be something else."""
-    if re.fullmatch(r"(?![\"'#}])(?:\\.|\$\{|[^\s;{\\])+", arg, re.DOTALL):
+    if re.fullmatch(r"(?![\"'#])(?:\\.|\$\{\w+\}|[^\s;{}\\])+", arg, re.DOTALL):
         return arg
     quote = "'" if '"' in arg and "'" not in arg else '"'
     parts = re.findall(r"\\.|.", arg, re.DOTALL)
