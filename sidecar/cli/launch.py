@@ -93,7 +93,8 @@ def start(settings: Settings, output: Output) -> dict[str, Process]:
     )
     for port in settings.ports:
         if not probe.port_is_free(port):
-            raise click.ClickException(f"port {port} is in use")
+            hint = "" if port == settings.port else ": --admin-port names another for metrics"
+            raise click.ClickException(f"port {port} is in use{hint}")
     processes: dict[str, Process] = {}
     owner = {} if output is not None else {"run": identify(os.getpid())}
     try:
