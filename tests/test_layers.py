@@ -19,7 +19,7 @@ LAYERS = [
     {"mux"},
     # Siblings: neither knows of the other.
     {"formats", "live"},
-    {"service", "rpc"},
+    {"service", "rpc", "migrate"},
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -30,7 +30,9 @@ CONFINED = {  # third-party package -> where it may be imported
     "asyncio": {"service", "cli"},
     "uvloop": {"service"},
     "click": {"cli"},
+    "crossplane": {"migrate"},
     "cryptography": {"license"},
+    "prometheus_client": {"service"},
     "pymp4": {"boxes/declared.py"},
     "construct": {"boxes/declared.py"},
 }

@@ -4,15 +4,21 @@ local bodies = require "origin.bodies"
 local bodiless = require "origin.http.bodiless"
 local conditional = require "origin.http.conditional"
 local cors = require "origin.http.cors"
+local date = require "origin.http.date"
 local range = require "origin.http.range"
 local reader = require "origin.reader"
 local stream = require "origin.stream"
 
 
 local ngx = ngx
+local ceil = math.ceil
 local evaluate = conditional.evaluate
+local floor = math.floor
+local format_date = date.format
 local has_no_body = bodiless.statuses
 local header = ngx.header
+local max = math.max
+local now = ngx.now
 local print = ngx.print
 local send_headers = ngx.send_headers
 
@@ -30,6 +36,15 @@ local function set_headers(list)
 end
 
 
+-- Until when a copy is as good as asking: Unix seconds. What is due already is
+-- asked for again soon rather than at once, or each player would.
+local function set_expiry(renew)
+    local seconds = max(1, ceil(renew - now()))
+    header["Cache-Control"] = "max-age=" .. seconds
+    header["Expires"] = format_date(floor(now()) + seconds)
+end
+
+
 -- Validators and what else belongs to the representation, whatever part of
 -- it is sent (304 included, RFC 9110 15.4.5).
 local function set_common(plan, settings)
@@ -41,6 +56,10 @@ local function set_common(plan, settings)
 
     if plan.last_modified_text then
         header["Last-Modified"] = plan.last_modified_text
+    end
+
+    if plan.renew then
+        set_expiry(plan.renew)
     end
 
     if settings.cors then

@@ -112,6 +112,11 @@ end
 
 
 local function same(source)
+    if source.growing then
+        return stat_buffer.ino == source.inode
+               and tonumber(stat_buffer.size) >= source.size
+    end
+
     return stat_buffer.ino == source.inode
            and tonumber(stat_buffer.size) == source.size
            and tonumber(stat_buffer.mtime.sec) == source.sec
@@ -121,7 +126,7 @@ end
 
 -- Tells whether the file at source.path is still the one that source
 -- describes: { path, inode (uint64_t), size, sec, nsec of its last
--- modification }.
+-- modification, growing: written at its end only }.
 function _M.unchanged(source)
     return statx(AT_FDCWD, source.path, 0) == 0 and same(source)
 end

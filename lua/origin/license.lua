@@ -31,7 +31,7 @@ char *strerror(int errnum);
 
 local DIRECTIVE = "usp_license_key"
 
--- As sidecar.license.text has them (compared by tests/contract).
+-- As sidecar.license.text has them (compared by tests/lua).
 local TITLE = "OpenOrigin license key"
 local MAX_BYTES = 4096
 

@@ -67,6 +67,7 @@ local function decode_source(text, from, to)
         inode = message.inode or uint64_t(0),
         sec = tonumber((ns - nsec) / SECOND),
         nsec = tonumber(nsec),
+        growing = (message.growing or 0) > 0,
     }
 
     if known_count == MAX_KNOWN then
@@ -135,6 +136,10 @@ number_fields[11] = function(plan, value)
 
     plan.last_modified = value
     plan.last_modified_text = last_text
+end
+
+number_fields[14] = function(plan, value)
+    plan.renew = value > 0 and value / 1000 or nil
 end
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from sidecar.cli import listens, probe
 from sidecar.cli.nginx import Nginx
+from sidecar.service.key_files import FOLDER
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
-_LISTEN = re.compile(r"^(\s*listen\s+)8080(?=[\s;])", re.MULTILINE)
 _ADMIN = re.compile(r"^(\s*listen\s+127\.0\.0\.1:)18080(?=[\s;])", re.MULTILINE)
 _SIDECAR = re.compile(r"^([ \t]*server unix:sockets/sidecar-)0(\.sock[^\n]*\n)", re.MULTILINE)
 
@@ -36,9 +37,19 @@ class Instance:
         return self.root / "media"
 
     @property
+    def license(self) -> Path:
+        """Where the license key and the public key of its issuer are (key_files.py)."""
+        return self.root / FOLDER
+
+    @property
     def state(self) -> Path:
         """Who runs here (processes.py)."""
         return self.root / "stack.json"
+
+    @property
+    def pid(self) -> Path:
+        """The pid file of nginx, there as soon as it listens."""
+        return self.root / listens.PID
 
     @property
     def lock(self) -> Path:
@@ -63,8 +74,12 @@ class Instance:
         port: int,
         workers: int,
         admin_port: int | None = None,
+        isolated: bool = False,
     ) -> None:
-        """Makes everything, anew where it exists. Raises ``click.ClickException``."""
+        """Makes everything, anew where it exists. Raises ``click.ClickException``.
+
+        ``isolated``: it listens on free ports of this machine only, whatever ``conf`` says.
+        """
         if self.root in (PROJECT, conf.parent):
             raise click.ClickException(f"{self.root} holds the sources: name another run folder")
         if not media.is_dir():
@@ -73,8 +88,17 @@ class Instance:
         lua = conf.parent / "lua"
         self._link("lua", lua if lua.is_dir() else PROJECT / "lua")
         self._link("media", media)
-        text = render(conf.read_text(), port=port, workers=workers, admin_port=admin_port)
-        self.conf.write_text(text)
+        # An instance with a folder of its own keeps it.
+        if self.license.is_symlink() or not self.license.is_dir():
+            own = conf.parent / FOLDER
+            self._link(FOLDER.name, own if own.is_dir() else PROJECT / FOLDER)
+        text = conf.read_text()
+        if isolated:
+            ports: dict[int, int] = {}
+            text = listens.isolated(text, lambda old: ports.setdefault(old, probe.free_port()))
+        else:
+            text = with_ports(text, port=port, admin_port=admin_port)
+        self.conf.write_text(with_workers(listens.settled(text), workers))
 
     def _link(self, name: str, target: Path) -> None:
         link = self.root / name
@@ -96,18 +120,36 @@ def has_admin(text: str) -> bool:
     return _ADMIN.search(text) is not None
 
 
-def render(text: str, *, port: int, workers: int, admin_port: int | None = None) -> str:
-    """openresty.conf with other ports, and one upstream server for each sidecar process.
+def with_ports(text: str, *, port: int, admin_port: int | None = None) -> str:
+    """A configuration that listens on ``port``, and on ``admin_port`` for metrics and health.
 
-    Raises ``click.ClickException`` unless each line to change is there exactly once.
+    Raises ``click.ClickException`` when it listens on several ports and none of them is 8080.
     """
     admin = admin_port_of(port) if admin_port is None else admin_port
-    text = _ADMIN.sub(lambda match: f"{match[1]}{admin}", text, count=1)
-    text, listens = _LISTEN.subn(lambda match: f"{match[1]}{port}", text)
+    made = listens.moved(text, port)
+    if made is None:
+        ports = ", ".join(map(str, listens.public_ports(text))) or "no port that is said in it"
+        raise click.ClickException(
+            f"the configuration listens on {ports}: --port cannot replace one, change the file"
+        )
+    return _ADMIN.sub(lambda match: f"{match[1]}{admin}", made, count=1)
+
+
+def with_workers(text: str, workers: int) -> str:
+    """A configuration with an upstream server for each sidecar process.
+
+    Raises ``click.ClickException`` unless it has one to repeat, as in openresty.conf.
+    """
     text, servers = _SIDECAR.subn(
         lambda match: "".join(f"{match[1]}{n}{match[2]}" for n in range(workers)), text
     )
-    for what, count in (("listen 8080", listens), ("server unix:sockets/sidecar-0.sock", servers)):
-        if count != 1:
-            raise click.ClickException(f"openresty.conf has {count} lines '{what}', not one")
+    if servers != 1:
+        raise click.ClickException(
+            f"the configuration has {servers} lines 'server unix:sockets/sidecar-0.sock', not one"
+        )
     return text
+
+
+def render(text: str, *, port: int, workers: int, admin_port: int | None = None) -> str:
+    """``text`` with these ports and processes. Raises ``click.ClickException``."""
+    return with_workers(with_ports(text, port=port, admin_port=admin_port), workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,9 +22,13 @@ from sidecar.cli.instance import PROJECT, Instance, admin_port_of, has_admin
 from sidecar.cli.nginx import Nginx, find_nginx
 from sidecar.cli.processes import Process, identify, pause, read_state, write_state
 from sidecar.clock import monotonic_ns
+from sidecar.license.terms import NEEDS, VOD
+from sidecar.service.key_files import with_absolute_key
 
 START_SECONDS = 30.0
 LISTED = 20
+
+_ROOT = re.compile(r"^\s*root\s+media;", re.MULTILINE)
 
 # In this order, so that the answers that nginx is making are still planned. A download that goes
 # on may take hours: it gets some seconds.
@@ -60,6 +65,11 @@ class Settings:
             return [self.port]
         return [self.port, admin_port_of(self.port) if self.admin_port is None else self.admin_port]
 
+    @property
+    def serves_media(self) -> bool:
+        """Whether its document root is ``media``, as in openresty.conf."""
+        return _ROOT.search(self.conf.read_text()) is not None
+
 
 def start(settings: Settings, output: Output) -> dict[str, Process]:
     """Starts the stack; returns its processes by name once a manifest has been fetched.
@@ -83,7 +93,8 @@ def start(settings: Settings, output: Output) -> dict[str, Process]:
     )
     for port in settings.ports:
         if not probe.port_is_free(port):
-            raise click.ClickException(f"port {port} is in use")
+            hint = "" if port == settings.port else ": --admin-port names another for metrics"
+            raise click.ClickException(f"port {port} is in use{hint}")
     processes: dict[str, Process] = {}
     owner = {} if output is not None else {"run": identify(os.getpid())}
     try:
@@ -134,15 +145,12 @@ def try_conf(conf: Path) -> str:
         media = Path(folder, "media")
         media.mkdir()
         instance = Instance(Path(folder, "run"))
-        port = probe.free_port()
-        instance.make(
-            nginx, conf=conf, media=media, port=port, workers=1, admin_port=probe.free_port()
-        )
+        instance.make(nginx, conf=conf, media=media, port=0, workers=1, isolated=True)
         printed = instance.log("start.log")
         process = _spawn_nginx(nginx, instance)
         try:
             deadline = monotonic_ns() + int(START_SECONDS * 1e9)
-            while probe.port_is_free(port):
+            while not instance.pid.exists():
                 if not process.is_alive or monotonic_ns() > deadline:
                     raise click.ClickException(f"{conf} does not start\n{_log(instance, 'nginx')}")
                 pause()
@@ -166,7 +174,7 @@ def _spawn_sidecar(settings: Settings, output: Output) -> Process:
         ],
         settings.instance,
         output,
-        {**os.environ, "PYTHONPATH": os.pathsep.join(search)},
+        {**with_absolute_key(os.environ), "PYTHONPATH": os.pathsep.join(search)},
     )
 
 
@@ -216,7 +224,10 @@ def _wait_for_sockets(settings: Settings, processes: dict[str, Process]) -> None
 
 
 def _wait_until_served(settings: Settings, processes: dict[str, Process]) -> None:
-    """Returns when a manifest has been fetched; raises ``click.ClickException`` with the reason."""
+    """Returns when a manifest has been fetched; raises ``click.ClickException`` with the reason.
+
+    Where the document root is another than ``media``, any answer is as good.
+    """
     paths = probe.playable(settings.media, LISTED)
     asked = itertools.cycle(paths or [probe.NOTHING])
     refused: dict[str, str] = {}
@@ -233,7 +244,11 @@ def _wait_until_served(settings: Settings, processes: dict[str, Process]) -> Non
             pause()
             continue
         last = f"{path}/.m3u8 answers {status}: {line}"
-        if status == 200 or (not paths and status == 404):
+        if status == 200 or (not paths and status == 404) or not settings.serves_media:
+            return
+        if status == 403 and line.startswith(NEEDS[VOD]):
+            # All that needs no key goes on, and a key comes with a reload.
+            click.echo(f"warning: {line}", err=True)
             return
         if 400 <= status < 500:
             refused[path] = last

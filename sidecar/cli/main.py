@@ -11,6 +11,8 @@ import click
 _COMMANDS = {
     "check-conf": ("sidecar.cli.stack", "check_conf"),
     "create": ("sidecar.cli.create", "create"),
+    "license": ("sidecar.cli.license", "license"),
+    "migrate": ("sidecar.cli.migrate", "migrate"),
     "prepare": ("sidecar.cli.stack", "prepare"),
     "run": ("sidecar.cli.stack", "run"),
     "serve": ("sidecar.cli.serve", "serve"),

@@ -8,6 +8,8 @@ from typing import cast
 
 import click
 
+from sidecar.license.problems import InvalidIssuer
+from sidecar.service.key_files import FOLDER, ISSUER, public_key
 from sidecar.service.logging import LogFormat
 from sidecar.service.supervisor import AlreadyServed, SupervisorSettings, supervise
 
@@ -63,6 +65,14 @@ def size(value: str | int) -> int:
     help="Bytes in that folder, all processes together; 0 = none.",
 )
 @click.option(
+    "--issuer",
+    "issuers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Public key of an issuer of license keys; may be repeated, to change from one to the next."
+    f"  [default: {FOLDER / ISSUER}]",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(0),
     default=10.0,
@@ -79,17 +89,21 @@ def serve(
     index_budget: int,
     spool: Path,
     spool_budget: int,
+    issuers: tuple[Path, ...],
     grace: float,
     log_format: str,
     log_level: str,
 ) -> None:
     """Serve plans to nginx over gRPC until SIGTERM or SIGINT."""
     try:
+        for path in issuers:
+            public_key(path)
         supervise(
             SupervisorSettings(
                 sockets=sockets,
                 workers=workers,
                 index_budget=index_budget,
+                issuers=issuers or (FOLDER / ISSUER,),
                 spool=spool.absolute() if spool_budget else None,
                 spool_budget=spool_budget,
                 grace=grace,
@@ -97,5 +111,5 @@ def serve(
                 log_level=log_level,
             )
         )
-    except (AlreadyServed, OSError) as error:
+    except (AlreadyServed, InvalidIssuer, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -13,6 +13,7 @@ import click
 
 from sidecar.cli import launch, probe
 from sidecar.cli.instance import PROJECT, Instance
+from sidecar.cli.listens import public_ports
 from sidecar.cli.nginx import find_nginx
 from sidecar.cli.processes import locked, pause
 from sidecar.cli.serve import DEFAULT_INDEX_BUDGET, DEFAULT_SPOOL_BUDGET, LOG_LEVELS, size
@@ -32,13 +33,19 @@ _CONF = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=PROJECT / "openresty.conf",
     show_default="openresty.conf of the project",
+    help="Configuration, of which a copy is used.",
 )
 
 
 def _instance_options(command: _Command) -> _Command:
     options = [
         _RUN,
-        click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True),
+        click.option(
+            "--port",
+            type=click.IntRange(1, 65535),
+            show_default="that of the configuration",
+            help="Where to listen for clients.",
+        ),
         click.option(
             "--admin-port",
             type=click.IntRange(1, 65535),
@@ -82,10 +89,21 @@ def _instance_options(command: _Command) -> _Command:
     return command
 
 
-def _settings(root: Path, conf: Path, media: Path, **rest: Any) -> launch.Settings:
+def _settings(
+    root: Path, conf: Path, media: Path, port: int | None, **rest: Any
+) -> launch.Settings:
     root.mkdir(parents=True, exist_ok=True)
+    if port is None:
+        ports = public_ports(conf.read_text())
+        if not ports:
+            raise click.ClickException(f"{conf} itself listens on no port")
+        port = ports[0]
     return launch.Settings(
-        instance=Instance(root.absolute()), conf=conf.absolute(), media=media.absolute(), **rest
+        instance=Instance(root.absolute()),
+        conf=conf.absolute(),
+        media=media.absolute(),
+        port=port,
+        **rest,
     )
 
 
@@ -132,10 +150,15 @@ def stop(root: Path) -> None:
     "root", type=click.Path(file_okay=False, exists=True, path_type=Path), default=Path()
 )
 def prepare(root: Path) -> None:
-    """Make the folders with which "openresty -p ROOT -c openresty.conf" can run."""
+    """Make what "openresty -p ROOT -c openresty.conf" needs: folders, and a license key."""
     instance = Instance(root.absolute())
     instance.make_folders(find_nginx())
     instance.media.mkdir(exist_ok=True)
+    # Not above: "origin run" need not carry the cryptography for as long as it lives.
+    from sidecar.cli.license import make_keys
+
+    for line in make_keys(instance.license):
+        click.echo(f"made {line}")
 
 
 @click.command("check-conf")
@@ -143,7 +166,9 @@ def prepare(root: Path) -> None:
 def check_conf(conf: Path) -> None:
     """Start nginx once with the configuration, then stop it.
 
-    "nginx -t" does not run init_by_lua, where directives are checked.
+    "nginx -t" does not run init_by_lua, where directives are checked. Its "listen" lines get free
+    ports of this machine, those of included files do not. No request is made: what only a request
+    would show (a root that does not exist, an upstream that is away) stays unseen.
     """
     with _terminated_as_interrupt():
         printed = launch.try_conf(conf.absolute())
@@ -152,8 +177,9 @@ def check_conf(conf: Path) -> None:
 
 
 def _announce(settings: launch.Settings) -> None:
-    paths = probe.playable(settings.media, launch.LISTED)
-    click.echo(f"OpenOrigin serves {settings.media} on port {settings.port}")
+    paths = probe.playable(settings.media, launch.LISTED) if settings.serves_media else []
+    what = settings.media if settings.serves_media else f"what {settings.conf} says"
+    click.echo(f"OpenOrigin serves {what} on port {settings.port}")
     for path in paths:
         click.echo(f"  HLS     http://localhost:{settings.port}{path}/.m3u8")
         click.echo(f"  DASH    http://localhost:{settings.port}{path}/.mpd")

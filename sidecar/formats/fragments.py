@@ -49,7 +49,7 @@ def segment_answer(
     first_sample = segments.first_sample[index : until + 1].tolist()
     plans = [
         Plan(
-            parts=text_segment(rendition, segments, at)
+            parts=text_segment(rendition, segments, at, request.read)
             if rendition.kind is Kind.TEXT
             else media_segment(
                 rendition.track, first_sample[at - index], first_sample[at - index + 1], at + 1

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import re
 from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from sidecar.license.problems import BadSignature, InvalidIssuer, UnknownIssuer
+from sidecar.license.problems import BadSignature, UnknownIssuer
+from sidecar.license.public import issuer_id
 from sidecar.license.terms import License
 from sidecar.license.text import read_key, signed_bytes
-
-PUBLIC_BYTES = 32
-
-# SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), before its 32 bytes: always the same. Read by
-# hand, for the reader of `cryptography` costs every process two megabytes.
-_HEAD = bytes.fromhex("302a300506032b6570032100")
-_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]{1,200})-----END PUBLIC KEY-----")
 
 
 class Issuers:
@@ -43,20 +33,3 @@ class Issuers:
         except InvalidSignature:
             raise BadSignature from None
         return signed.license
-
-
-def issuer_id(public: bytes) -> str:
-    """What keys call the issuer with the public key ``public``: 16 hexadecimal digits."""
-    return hashlib.sha256(public).digest()[:8].hex()
-
-
-def read_public(pem: str) -> bytes:
-    """The 32 bytes of the public key in ``pem``. Raises ``InvalidIssuer``."""
-    match = _PEM.search(pem)
-    try:
-        der = base64.b64decode("".join(match[1].split()), validate=True) if match else b""
-    except (binascii.Error, ValueError):
-        der = b""
-    if len(der) != len(_HEAD) + PUBLIC_BYTES or not der.startswith(_HEAD):
-        raise InvalidIssuer("it is not an Ed25519 public key in PEM form")
-    return der[len(_HEAD) :]

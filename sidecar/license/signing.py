@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from sidecar.license.issuers import issuer_id
 from sidecar.license.problems import InvalidIssuer
+from sidecar.license.public import issuer_id
 from sidecar.license.terms import License
 from sidecar.license.text import SignedLicense, read_holder, read_key, signed_bytes, write_key
 

@@ -13,6 +13,12 @@ VOD = "vod"
 LIVE = "live"
 DRM = "drm"
 FEATURES = (VOD, LIVE, DRM)
+# How sentences to clients begin when that feature is refused.
+NEEDS = {
+    VOD: "streaming needs a license key",
+    LIVE: "live ingest needs a license key",
+    DRM: "encryption needs a license key",
+}
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)Z)?")
 _EPOCH = datetime.fromtimestamp(0, UTC)

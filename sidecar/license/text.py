@@ -54,20 +54,23 @@ def signed_bytes(license: License) -> bytes:
 
 def write_key(signed: SignedLicense) -> str:
     """The text of a key; ``read_key`` gives back what it was written from."""
-    license = signed.license
     signature = base64.b64encode(signed.signature).decode()
     half = len(signature) // 2
     return (
-        f"{TITLE} {VERSION}\n"
-        "\n"
+        f"{TITLE} {VERSION}\n\n{described(signed.license)}\n"
+        f"Signature:  {signature[:half]}\n"
+        f"            {signature[half:]}\n"
+    )
+
+
+def described(license: License) -> str:
+    """``license`` as keys and commands show it: a line for each field."""
+    return (
         f"Holder:     {license.holder}\n"
         f"Features:   {', '.join(sorted(license.features))}\n"
         f"Not before: {write_moment(license.not_before)}\n"
         f"Expires:    {write_moment(license.expires)}\n"
         f"Issuer:     {license.issuer}\n"
-        "\n"
-        f"Signature:  {signature[:half]}\n"
-        f"            {signature[half:]}\n"
     )
 
 

@@ -150,6 +150,11 @@ def present(
     first, last = bounds
     start = int(columns.composition_time[first]) + move
     decode_time = _own(columns.decode_time, first, last + 1)
+    if kind is Kind.TEXT:
+        # What is shown already when the presentation begins needs no priming: it begins there.
+        decode_time += start - int(decode_time[0])
+        np.maximum(decode_time, 0, out=decode_time)
+        start = max(0, start)
     decode_time += max(0, start) - int(decode_time[0])
     _lengthen_last(decode_time)
     sync: NDArray[np.bool_] | None = None

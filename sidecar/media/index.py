@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from sidecar.boxes.declared import Handler, read_hdlr, read_mdhd, read_tkhd
 from sidecar.boxes.fragment import SAMPLE_SIZE, Run, read_moof
-from sidecar.boxes.leaf import Leaf
-from sidecar.boxes.movie import (
-    Movie,
-    TrackBoxes,
-    data_location,
-    is_self_contained,
-    read_elng,
-    read_moov,
-    read_stsd,
-)
+from sidecar.boxes.movie import Movie, read_moov
 from sidecar.boxes.tables import MAX_SAMPLES
-from sidecar.codecs.describe import describe
-from sidecar.codecs.facts import AudioFacts, Facts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
 from sidecar.media.captions import has_captions
 from sidecar.media.columns import Columns, check_inside, concatenate
-from sidecar.media.edits import Window, begin_with_picture, edit_window, present, video_lead
+from sidecar.media.edits import Window, begin_with_picture, present, video_lead
 from sidecar.media.fragmented import fragment_columns, stored_fragments
 from sidecar.media.layout import Layout, read_layout
+from sidecar.media.playable import DataFile, DataFiles, Playable, playable_tracks, printable
 from sidecar.media.progressive import moov_columns
 from sidecar.media.text.index import index_text, text_format
 from sidecar.media.track import Kind, MediaFile, Track
 from sidecar.storage.source import Source, SourceIdentity
 from sidecar.units import rescale
-
-_KINDS = {
-    b"vide": Kind.VIDEO,
-    b"soun": Kind.AUDIO,
-    b"text": Kind.TEXT,
-    b"subt": Kind.TEXT,
-    b"sbtl": Kind.TEXT,
-}
-_PROTECTED = frozenset((b"encv", b"enca", b"enct", b"encs", b"drmi", b"drms"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Playable:
-    """A track whose codec is served, before its samples are read."""
-
-    boxes: TrackBoxes
-    track_id: int
-    kind: Kind
-    timescale: int
-    language: str | None
-    handler_name: str
-    sample_entry_box: bytes
-    facts: Facts
-    window: Window
-    data: SourceIdentity
-
-
-# The file at a location that a media file names; raises ``NotFound`` when there is none.
-DataFile = Callable[[str], SourceIdentity]
 
 
 def index_media(source: Source, data_file: DataFile | None = None) -> MediaFile:
@@ -92,14 +52,14 @@ def _index(source: Source, data_file: DataFile | None) -> MediaFile:
     layout = read_layout(source)
     movie = read_moov(layout.moov)
     skipped: list[str] = []
-    data = _Data(identity, None if layout.moofs else data_file)
-    playable = _playable_tracks(movie, bool(layout.moofs), data, skipped)
+    data = DataFiles(identity, None if layout.moofs else data_file)
+    playable = playable_tracks(movie, bool(layout.moofs), data, skipped)
     columns = _all_columns(playable, movie, layout, identity, skipped)
     tracks = _present_all(playable, columns, source, skipped)
     if not tracks and playable and layout.cut_at is not None:
         raise InvalidMedia(
             "the file ends inside its first fragment",
-            box_path=_printable(layout.cut_type),
+            box_path=printable(layout.cut_type),
             offset=layout.cut_at,
         )
     if not tracks:
@@ -115,105 +75,8 @@ def _index(source: Source, data_file: DataFile | None) -> MediaFile:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """Where samples are: in the file ``own``, or in those that ``find`` finds."""
-
-    own: SourceIdentity
-    find: DataFile | None
-
-    def of(self, dref: Leaf | None, data_reference_index: int) -> SourceIdentity:
-        """Raises ``UnsupportedMedia`` when they are elsewhere."""
-        if dref is None or is_self_contained(dref, data_reference_index):
-            return self.own
-        if self.find is None:
-            raise UnsupportedMedia("its data is in another file")
-        return self.find(data_location(dref, data_reference_index))
-
-
-def _playable_tracks(
-    movie: Movie, fragmented: bool, data: _Data, skipped: list[str]
-) -> list[_Playable]:
-    found: list[_Playable] = []
-    ids: set[int] = set()
-    for boxes in movie.tracks:
-        header = read_tkhd(boxes.leaf(b"tkhd"))
-        if header.track_ID in ids:
-            raise boxes.leaf(b"tkhd").damaged(f"two tracks have track_ID {header.track_ID}")
-        ids.add(header.track_ID)
-        handler = read_hdlr(boxes.leaf(b"hdlr"))
-        name = f"track {header.track_ID} ({_printable(handler.handler_type)})"
-        track = _playable(movie, boxes, header.track_ID, handler, fragmented, data)
-        if isinstance(track, str):
-            skipped.append(f"{name}: {track}")
-        else:
-            found.append(track)
-    return found
-
-
-def _playable(
-    movie: Movie,
-    boxes: TrackBoxes,
-    track_id: int,
-    handler: Handler,
-    fragmented: bool,
-    data: _Data,
-) -> _Playable | str:
-    """The track, or why it is skipped."""
-    if handler.handler_type not in _KINDS:
-        return "not audio, video or text"
-    media = read_mdhd(boxes.leaf(b"mdhd"))
-    stsd = boxes.leaf(b"stsd")
-    entry = read_stsd(stsd)
-    if entry.type in _PROTECTED:
-        return "encrypted"
-    try:
-        held_by = data.of(boxes.leaves.get(b"dref"), entry.data_reference_index)
-    except UnsupportedMedia as error:
-        return error.sentence
-    try:
-        facts = describe(
-            entry.box, handler.handler_type, box_path=stsd.box_path, offset=entry.offset
-        )
-    except UnsupportedMedia as error:
-        return f"{_printable(entry.type)}: {error.sentence}"
-    kind = _KINDS[handler.handler_type]
-    described = (
-        Kind.VIDEO
-        if isinstance(facts, VideoFacts)
-        else Kind.AUDIO
-        if isinstance(facts, AudioFacts)
-        else Kind.TEXT
-    )
-    if kind is not described:
-        return f"{_printable(entry.type)} does not belong into a track of {kind}"
-    elng = boxes.leaves.get(b"elng")
-    language = (read_elng(elng) if elng else None) or media.language
-    return _Playable(
-        boxes=boxes,
-        track_id=track_id,
-        kind=kind,
-        timescale=media.timescale,
-        language=None if language == "und" else language,
-        handler_name=handler.name,
-        sample_entry_box=entry.box,
-        facts=facts,
-        window=edit_window(
-            boxes.leaves.get(b"elst"),
-            movie_timescale=movie.header.timescale,
-            timescale=media.timescale,
-            fragmented=fragmented,
-        ),
-        data=held_by,
-    )
-
-
-def _printable(four_cc: bytes) -> str:
-    return four_cc.decode("ascii", "replace") if four_cc.isalnum() else f"0x{four_cc.hex()}"
-
-
 def _all_columns(
-    playable: Sequence[_Playable],
+    playable: Sequence[Playable],
     movie: Movie,
     layout: Layout,
     identity: SourceIdentity,
@@ -303,7 +166,7 @@ def _complete_runs(layout: Layout, movie: Movie, file_size: int, skipped: list[s
 
 
 def _present_all(
-    playable: Sequence[_Playable],
+    playable: Sequence[Playable],
     columns: Sequence[Columns],
     source: Source,
     skipped: list[str],
@@ -346,12 +209,13 @@ def _present_all(
                 closed_captions=track.kind is Kind.VIDEO
                 and track.data == source.identity
                 and has_captions(source, samples),
+                text_delay=shift if track.kind is Kind.TEXT else 0,
             )
         )
     return tracks
 
 
-def _window(track: _Playable, columns: Columns) -> Window:
+def _window(track: Playable, columns: Columns) -> Window:
     edited = b"elst" in track.boxes.leaves and columns.fragment_start is None
     if track.kind is Kind.VIDEO and edited:
         return begin_with_picture(columns, track.window)

@@ -106,7 +106,9 @@ class Track:
     ``handler_name``: hdlr name, may be empty. ``source``: the file that holds the samples, not the
     one that describes them where that refers to another. ``text``: the content of a text file,
     which has no samples; None for tracks of media files. ``closed_captions``: whether pictures hold
-    any, as far as the first ones tell; False for data in another file.
+    any, as far as the first ones tell; False for data in another file. ``text_delay``: ticks by
+    which text is shown later than documents of TTML in its samples say, whose times are those of
+    the presentation as the file has it (ISO/IEC 14496-30 5.3).
     """
 
     kind: Kind
@@ -121,6 +123,7 @@ class Track:
     source: SourceIdentity
     text: TimedText | None = None
     closed_captions: bool = False
+    text_delay: int = 0
 
     def presentation_time(self) -> NDArray[np.int64]:
         """int64[n]: presentation time of every sample, track timescale, decode order."""

@@ -109,7 +109,7 @@ class Plan:
     The service adds result, status, validity and entity tag. ``made_from``: identifies everything
     that inline bytes were made from, for bodies so large that a hash of them costs more than making
     them; None: the bytes say it themselves. ``last_modified``: Unix seconds, None: as the sources
-    were. ``expires_ms``: when asking again may give another answer, Unix milliseconds, 0 = not said.
+    were. ``expires_ms``: when asking again may say more, Unix milliseconds, 0 = not said.
     """
 
     parts: tuple[Part, ...]

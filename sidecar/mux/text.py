@@ -70,21 +70,37 @@ def timed_text(track: Track, begin: int, end: int, read: ReadRange) -> TimedText
         )
     ]
     shown = [one for one in samples if one.start < one.stop and one.data]
-    return _of_documents(shown) if track.facts.sample_entry == "stpp" else _of_cues(track, shown)
+    if track.facts.sample_entry == "stpp":
+        return _of_documents(shown, rescale(track.text_delay, track.timescale, TIMESCALE))
+    return _of_cues(track, shown)
 
 
-def text_segment(rendition: Rendition, segments: SegmentList, index: int) -> tuple[Part, ...]:
+def is_rewritten(rendition: Rendition) -> bool:
+    """Whether segments of the text ``rendition`` need what its samples say: documents whose times
+    are not those at which they are shown."""
+    track = rendition.track
+    return track.text is None and track.facts.sample_entry == "stpp" and track.text_delay != 0
+
+
+def text_segment(
+    rendition: Rendition, segments: SegmentList, index: int, read: ReadRange
+) -> tuple[Part, ...]:
     """Segment ``index`` of the text ``rendition`` in CMAF (ISO/IEC 23000-19 11, 14496-30).
 
     Samples of media files stay in their file; one that lasts longer than the segment is cut off in
     time, and is the first of the next one too. Where there is none, an empty one is shown. Text
-    files become samples here: one document of TTML, or cues of WebVTT.
+    files become samples here: one document of TTML, or cues of WebVTT; and so does text that
+    ``is_rewritten``. Raises as ``timed_text``.
     """
     track = rendition.track
     start, end = int(segments.start[index]), int(segments.start[index + 1])
-    if track.text is None:
+    if is_rewritten(rendition):
+        begin, until = (rescale(time, track.timescale, TIMESCALE) for time in (start, end))
+        text = timed_text(track, begin, until, read)
+        samples = [(end - start, ttml_document(text, begin, until))]
+    elif track.text is None:
         return _stored_segment(track, int(segments.first_sample[index]), start, end, index + 1)
-    if track.text.ttml is not None:
+    elif track.text.ttml is not None:
         document = ttml_document(track.text, start, end)
         samples = [(end - start, document)]
     else:
@@ -144,19 +160,20 @@ def _of_cues(track: Track, samples: Sequence[_Shown]) -> TimedText:
     return TimedText(cues=Schedule(joined), header=wvtt_header(track.sample_entry_box))
 
 
-def _of_documents(samples: Sequence[_Shown]) -> TimedText:
-    """The documents of ``samples`` as one; each counts while its sample is shown, no longer."""
+def _of_documents(samples: Sequence[_Shown], delay: int) -> TimedText:
+    """The documents of ``samples`` as one, ``delay`` ms later than they say; each counts while its
+    sample is shown, no longer."""
     cues: list[Cue] = []
     paragraphs: list[Paragraph] = []
     form: Ttml | None = None
     alike = True
     for one in samples:
-        text = read_ttml(one.data, until=one.stop)
+        text = read_ttml(one.data, until=one.stop - delay)
         assert text.ttml is not None
         form = form or text.ttml
         alike = alike and (text.ttml.opening, text.ttml.head) == (form.opening, form.head)
-        cues += _clipped(text.cues.items, one)
-        paragraphs += _clipped(text.ttml.paragraphs.items, one)
+        cues += _clipped(text.cues.items, one, delay)
+        paragraphs += _clipped(text.ttml.paragraphs.items, one, delay)
     cues = _joined(cues, lambda cue: (cue.payload, cue.settings))
     if form is None or not alike:
         # Paragraphs under another head would look otherwise; cues say what they look like.
@@ -171,12 +188,16 @@ def _of_documents(samples: Sequence[_Shown]) -> TimedText:
 _Item = TypeVar("_Item", Cue, Paragraph)
 
 
-def _clipped(items: Iterable[_Item], sample: _Shown) -> list[_Item]:
-    """``items`` while ``sample`` is shown, those left out that are not."""
+def _clipped(items: Iterable[_Item], sample: _Shown, delay: int) -> list[_Item]:
+    """``items``, ``delay`` ms later, while ``sample`` is shown; those left out that are not."""
     return [
-        replace(item, begin=max(item.begin, sample.start), end=min(item.end, sample.stop))
+        replace(
+            item,
+            begin=max(item.begin + delay, sample.start),
+            end=min(item.end + delay, sample.stop),
+        )
         for item in items
-        if item.begin < sample.stop and item.end > sample.start
+        if item.begin + delay < sample.stop and item.end + delay > sample.start
     ]
 
 

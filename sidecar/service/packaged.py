@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from sidecar.errors import NotFound
+from sidecar.formats.directives import is_on
 from sidecar.formats.hds.packaged import packaged_fragment
 from sidecar.mux.plan import Plan
 from sidecar.service.content import PACKAGED_EXTENSIONS, resolve
@@ -19,7 +20,7 @@ _VIRTUAL_PATH = re.compile(r"(?P<segment>Seg[1-9][0-9]{0,8})-Frag(?P<fragment>[1
 
 def is_packaged(path: str, directives: Mapping[str, tuple[str, ...]]) -> bool:
     """Whether a request for ``path`` is one for a packaged fragment, and its location has some."""
-    return path.endswith(".f4f") and directives.get(DIRECTIVE, ("off",))[:1] != ("off",)
+    return path.endswith(".f4f") and is_on(directives, DIRECTIVE)
 
 
 def packaged_answer(

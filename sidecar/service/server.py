@@ -20,7 +20,10 @@ from grpc_reflection.v1alpha import reflection
 
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.child import BEAT_SECONDS
+from sidecar.service.licensing import Licensing, load_licensing
 from sidecar.service.logging import LogFormat, configure_logging
+from sidecar.service.metrics import Metrics
+from sidecar.service.observed import ObservedServicer
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
 from sidecar.service.spool import Spool
@@ -40,12 +43,14 @@ class WorkerSettings:
     ``socket``: path of its Unix socket. ``index_budget``: bytes of track indexes that it keeps.
     ``grace``: seconds that calls in flight have to finish after a stop.
     ``spool``: folder for large bodies, of this process alone, None = none; ``spool_budget``: bytes.
+    ``issuers``: files of the public keys whose license keys count.
     ``parent``: file descriptor that reads end-of-file when the supervisor is gone; ``beats``: one
     to which this process writes whenever a call over its socket was answered; None = alone.
     """
 
     socket: Path
     index_budget: int
+    issuers: tuple[Path, ...]
     grace: float = 10.0
     log_format: LogFormat = "console"
     log_level: str = "info"
@@ -72,7 +77,11 @@ async def _serve(settings: WorkerSettings) -> None:
     with ThreadPoolExecutor(INDEX_THREADS, thread_name_prefix="index") as executor:
         presentations = PresentationCache(settings.index_budget, executor)
         spool = Spool(settings.spool, settings.spool_budget)
-        server, health_servicer = await make_server(presentations, spool)
+        licensing = load_licensing(settings.issuers, os.environ)
+        licensing.check_own()
+        # "3" of sidecar-3.sock
+        worker = settings.socket.stem.rpartition("-")[2]
+        server, health_servicer = await make_server(presentations, licensing, spool, worker)
         bind(server, settings.socket)
         await server.start()
         # What is alive now stays alive: later collections need not look at it.
@@ -89,9 +98,15 @@ async def _serve(settings: WorkerSettings) -> None:
 
 
 async def make_server(
-    presentations: PresentationCache, spool: Spool | None = None
+    presentations: PresentationCache,
+    licensing: Licensing,
+    spool: Spool | None = None,
+    worker: str = "0",
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
-    """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started."""
+    """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started.
+
+    ``worker``: number of this process, in its metrics.
+    """
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -99,8 +114,15 @@ async def make_server(
             ("grpc.so_reuseport", 0),
         ]
     )
-    origin_pb2_grpc.add_OriginServicer_to_server(OriginServicer(presentations, spool), server)
     health_servicer = health.aio.HealthServicer()
+    spool = Spool(None, 0) if spool is None else spool
+    servicer = ObservedServicer(
+        OriginServicer(presentations, licensing, spool),
+        licensing,
+        Metrics(worker, presentations, spool, licensing),
+        health_servicer,
+    )
+    origin_pb2_grpc.add_OriginServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     name = origin_pb2.DESCRIPTOR.services_by_name["Origin"].full_name
     reflection.enable_server_reflection(

@@ -10,13 +10,15 @@ from typing import Any
 
 import structlog
 
-from sidecar.errors import MediaError, NotFound, OriginError, Result, StorageError
+from sidecar.errors import MediaError, NoLicense, NotFound, OriginError, Result, StorageError
 from sidecar.formats.registry import find
 from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
+from sidecar.license.terms import VOD
 from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.content import resolve
 from sidecar.service.convert import SourceTable, refusal, write_plan
+from sidecar.service.licensing import DIRECTIVE, Licensing
 from sidecar.service.maker import Maker
 from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
@@ -49,8 +51,14 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 class OriginServicer(origin_pb2_grpc.OriginServicer):
     """``origin.v1.Origin``: every outcome that a client may cause is a plan."""
 
-    def __init__(self, presentations: PresentationCache, spool: Spool | None = None) -> None:
+    def __init__(
+        self,
+        presentations: PresentationCache,
+        licensing: Licensing,
+        spool: Spool | None = None,
+    ) -> None:
         self._presentations = presentations
+        self._licensing = licensing
         executor = ThreadPoolExecutor(_MAKING, thread_name_prefix="make")
         self._maker = Maker(Spool(None, 0) if spool is None else spool, executor)
         self._read = MediaReader()
@@ -59,6 +67,23 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         self, request: origin_pb2.PlanRequest, context: Any
     ) -> origin_pb2.PlanReply:
         """The plan for ``request`` and those read ahead; never raises for what a client asked."""
+        directives = {given.name: tuple(given.args) for given in request.directives}
+        try:
+            longest_ms = self._licensing.require(VOD, directives.pop(DIRECTIVE, None))
+        except NoLicense as error:  # which is in the log already, or was within a minute
+            format_name, kind_name = _names(request, directives)
+            return origin_pb2.PlanReply(
+                plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
+            )
+        reply = await self._plan(request, directives)
+        reply.plan.ttl_ms = min(reply.plan.ttl_ms or longest_ms, longest_ms)
+        for ahead in reply.ahead:
+            ahead.plan.ttl_ms = min(ahead.plan.ttl_ms or longest_ms, longest_ms)
+        return reply
+
+    async def _plan(
+        self, request: origin_pb2.PlanRequest, directives: dict[str, tuple[str, ...]]
+    ) -> origin_pb2.PlanReply:
         format_name = kind_name = ""
         try:
             if request.method not in ("GET", "HEAD", ""):
@@ -69,7 +94,6 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                         headers=[("Allow", "GET, HEAD, OPTIONS")],
                     )
                 )
-            directives = {given.name: tuple(given.args) for given in request.directives}
             if is_packaged(request.path, directives):
                 format_name, kind_name = "hds", "hds.packaged"
                 return await self._packaged(request)
@@ -92,7 +116,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             loaded = await self._presentations.get(
                 request.document_root, request.path, directives.get(_ALLOW_SRC, ())
             )
-            answer = await self._answer(kind, match, request, loaded)
+            answer = await self._answer(kind, match, request, loaded, directives)
             write_plan(reply.plan, answer.plan, loaded.sources, format_name)
             reply.plan.kind = kind_name
             for virtual_path, plan in answer.ahead:
@@ -102,12 +126,12 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if static:
                 await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
-            _log_failure(request, error)
+            _log_failure(request, error, kind_name)
             return origin_pb2.PlanReply(
                 plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
             )
         except Exception:
-            log.exception("fault", **_of_request(request))
+            log.exception("fault", **_of_request(request), kind=kind_name)
             return origin_pb2.PlanReply(
                 plan=refusal(
                     Result.FMP4_INTERNAL_ERROR, "the origin failed", format_name, kind=kind_name
@@ -145,6 +169,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         match: re.Match[str],
         request: origin_pb2.PlanRequest,
         loaded: LoadedPresentation,
+        directives: dict[str, tuple[str, ...]],
     ) -> Answer:
         selected, clip = loaded.presentation, WHOLE
         if kind.lists:
@@ -159,7 +184,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             match=match,
             read=self._read,
             read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
-            directives={given.name: tuple(given.args) for given in request.directives},
+            directives=directives,
         )
         reads = kind.reads_media
         if not (reads if isinstance(reads, bool) else reads(asked)):
@@ -187,6 +212,16 @@ def _static(request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply | None:
     return reply
 
 
+def _names(
+    request: origin_pb2.PlanRequest, directives: dict[str, tuple[str, ...]]
+) -> tuple[str, str]:
+    """The format and the kind of ``request`` as far as its names say."""
+    if is_packaged(request.path, directives):
+        return "hds", "hds.packaged"
+    found = find(request.virtual_path)
+    return (found[0].format, found[0].name) if found else ("", "")
+
+
 def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:
     return {
         "request_id": request.request_id,
@@ -197,8 +232,9 @@ def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:
     }
 
 
-def _log_failure(request: origin_pb2.PlanRequest, error: OriginError) -> None:
-    fields = _of_request(request) | {"result": error.result.name, "reason": error.sentence}
+def _log_failure(request: origin_pb2.PlanRequest, error: OriginError, kind_name: str) -> None:
+    fields = _of_request(request) | {"kind": kind_name}
+    fields |= {"result": error.result.name, "reason": error.sentence}
     if isinstance(error, MediaError):
         fields |= {"file": error.path, "box": error.box_path, "offset": error.offset}
     elif isinstance(error, StorageError):

@@ -44,11 +44,13 @@ class AlreadyServed(Exception):
 class SupervisorSettings:
     """What to run. ``sockets``: directory of ``sidecar-0.sock`` ..; ``index_budget``: bytes of
     track indexes that all processes keep together; ``grace``: seconds for calls in flight;
+    ``issuers``: files of the public keys whose license keys count;
     ``spool``: folder for large bodies, ``spool_budget`` bytes for all processes together."""
 
     sockets: Path
     workers: int
     index_budget: int
+    issuers: tuple[Path, ...]
     grace: float = 10.0
     log_format: LogFormat = "console"
     log_level: str = "info"
@@ -206,6 +208,7 @@ class Supervisor:
         arguments = {
             "socket": str(child.socket),
             "index_budget": settings.index_budget // settings.workers,
+            "issuers": [str(path) for path in settings.issuers],
             "grace": settings.grace,
             "spool": str(settings.spool / str(child.number)) if settings.spool else None,
             "spool_budget": settings.spool_budget // settings.workers,

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     run_worker(
         WorkerSettings(
             socket=Path(fields.pop("socket")),
+            issuers=tuple(map(Path, fields.pop("issuers"))),
             spool=Path(spool) if spool else None,
             parent=0,
             **fields,

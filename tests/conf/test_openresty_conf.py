@@ -54,7 +54,7 @@ def test_lua_blocks_hold_no_logic(entries: list[Any]) -> None:
             assert all(re.fullmatch(call, line) for line in lines), lines
         else:
             assert len(lines) == 1
-            call = r"\w+:content\(\)|origin\.(log|metrics|alive|ready)\(\)"
+            call = r"\w+:content\(\)|origin\.(log|metrics|alive|ready|start_worker)\(\)"
             assert re.fullmatch(call, lines[0])
 
 

@@ -15,6 +15,7 @@ import pytest
 from tests.support.f4f import package
 from tests.support.http import Client
 from tests.support.media import ROOT, place
+from tests.support.smooth import read_manifest
 from tests.support.stack import Stack, children, eventually, free_port, origin
 
 # Object -> its directives, or what it is made of.
@@ -145,11 +146,13 @@ def test_usp_handle_ism(client: Client) -> None:
 
 def test_usp_iss_pass_through(stack: Stack, client: Client) -> None:
     stored = (stack.media / "plain" / "frag_piff.ismv").read_bytes()
-    listed = client.get("/passing/piff.ism/Manifest").text
-    (bitrate,) = re.findall(r'<StreamIndex Type="video".*?Bitrate="(\d+)"', listed, re.DOTALL)
-    fragment = f"QualityLevels({bitrate})/Fragments(video=0)"
-    passed = client.get(f"/passing/piff.ism/{fragment}").body
-    made = client.get(f"/plain/piff.ism/{fragment}").body
+    bodies = []
+    for folder in ("passing", "plain"):
+        listed = read_manifest(client.get(f"/{folder}/piff.ism/Manifest").body)
+        (video,) = listed.of("video")
+        url = video.url(video.levels[0], video.chunks[0][0])
+        bodies.append(client.get(f"/{folder}/piff.ism/{url}").body)
+    passed, made = bodies
     assert passed in stored
     assert made not in stored
 
@@ -172,8 +175,11 @@ def test_usp_skip_rewrite_off(stack: Stack, client: Client) -> None:
         assert again.body == answer.body
         assert again.headers["etag"] == answer.headers["etag"]
         assert plan_of(stack, f"/plain/a.mp4?{query}") in ("hit", "shared")
-    whole = client.get("/plain/a.mp4")
-    assert whole.headers["content-type"] == "video/mp4"
+    listed = client.get("/plain/piff.ism/Manifest").body
+    assert client.get("/plain/piff.ism?file=Manifest").body == listed
+    # Without it they are what they always are.
+    assert client.get("/plain/a.mp4").headers["content-type"] == "video/mp4"
+    assert client.request("/plain/piff.ism").status == 403
 
 
 def test_usp_skip_rewrite_on(client: Client) -> None:

@@ -26,6 +26,8 @@ from tests.support.stack import (
     start,
 )
 
+# Less than any time-out of the configuration that would show (10 s), on a loaded machine too.
+AT_ONCE = 8.0
 COUNTER = itertools.count(1)
 NAMES = tuple(f"copy_{number}.mp4" for number in range(6))
 
@@ -64,7 +66,7 @@ class Background(threading.Thread):
 
     def __init__(self, own: Stack, target: str) -> None:
         super().__init__()
-        self._client, self._target = own.client(timeout=10), target
+        self._client, self._target = own.client(), target
         self.answer: Response | None = None
         self.start()
 
@@ -90,11 +92,11 @@ def test_a_worker_killed_in_the_middle_of_a_call(own: Stack) -> None:
         hit += in_flight
         begun = time.monotonic()
         end_process(victim, signal.SIGKILL)
-        request.join(10)
+        request.join(60)
         assert request.answer is not None
         assert request.answer.status == 200, request.answer.body
         assert request.answer.body.startswith(b"#EXTM3U")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < AT_ONCE
     assert hit >= 1, "the call was in flight at one of the two when it was killed"
     eventually(lambda: len(children(supervisor)) == 2, "the dead are replaced")
 
@@ -133,7 +135,7 @@ def test_a_slow_client_costs_no_memory_and_a_gone_one_no_work(own: Stack) -> Non
     assert grown < 4_000_000, f"{grown} bytes for a client that does not read"
     logged = len(own.access_log())
     slow.close()
-    eventually(lambda: "heavy-video" in own.access_log()[logged:], "the request ends", seconds=4)
+    eventually(lambda: "heavy-video" in own.access_log()[logged:], "the request ends")
     line = own.access_log()[logged:]
     assert str(size) not in line, f"all of it was sent: {line}"
 
@@ -188,7 +190,7 @@ def test_the_sidecar_down_and_back(own: Stack) -> None:
     for name in NAMES:
         begun = time.monotonic()
         answer = client.request(fresh(f"/{name}/.m3u8"))
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < AT_ONCE
         assert answer.status == 503, answer.body
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -218,7 +220,7 @@ def test_the_sidecar_down_and_back(own: Stack) -> None:
         assert own.pid("nginx") == nginx
     finally:
         serve.send_signal(signal.SIGTERM)
-        serve.wait(15)
+        serve.wait(60)
         log.close()
     assert "Traceback" not in own.log()
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.front import front
 from tests.support.hls import read_master, read_media
 from tests.support.http import Client
-from tests.support.stack import Stack, eventually, free_port
+from tests.support.stack import Stack, free_port
+from tests.support.tls import listen
 
 
 @pytest.fixture(scope="module")
@@ -20,74 +21,14 @@ def secure(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     missing = [tool for tool in ("openssl", "curl", "h2load") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    prefix = tmp_path_factory.mktemp("h2")
-    for name in ("logs", "tmp", "sockets"):
-        (prefix / name).mkdir()
-    for name in ("lua", "media", "modules.d"):
-        (prefix / name).symlink_to((stack.run / name).resolve())
-    for socket in (stack.run / "sockets").glob("sidecar-*.sock"):
-        (prefix / "sockets" / socket.name).symlink_to(socket)
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-        ],
-        cwd=prefix,
-        check=True,
-        capture_output=True,
-    )
-    port = free_port()
-    text, count = re.subn(
-        r"^(\s*)listen\s+\d+[^;]*;",
-        rf"\1listen 127.0.0.1:{port} ssl http2;\n"
-        rf"\1ssl_certificate {prefix}/cert.pem;\n\1ssl_certificate_key {prefix}/key.pem;",
-        (stack.run / "openresty.conf").read_text(),
-        flags=re.MULTILINE,
-    )
-    assert count == 1
-    (prefix / "openresty.conf").write_text(text)
-    binary = shutil.which("openresty") or shutil.which("nginx") or "/usr/sbin/nginx"
-    with (prefix / "logs" / "start.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                binary,
-                "-p",
-                f"{prefix}/",
-                "-c",
-                f"{prefix}/openresty.conf",
-                "-e",
-                "logs/error.log",
-                "-g",
-                "daemon off;",
-            ],
-            cwd=prefix,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            base = f"https://127.0.0.1:{port}"
-            eventually(
-                lambda: curl(f"{base}/ladder.ism/.m3u8")[0] == "200",
-                f"start: {(prefix / 'logs' / 'start.log').read_text()}",
-            )
-            yield base
-        finally:
-            process.terminate()
-            process.wait(15)
+    root, port = tmp_path_factory.mktemp("h2"), free_port()
+
+    def edit(text: str) -> str:
+        assert text.count("        root media;\n") == 1
+        return text.replace("        root media;\n", f"        root media;\n{listen(root, port)}")
+
+    with front(stack, root, edit):
+        yield f"https://127.0.0.1:{port}"
 
 
 def curl(url: str, *options: str) -> tuple[str, str, bytes]:
@@ -105,7 +46,7 @@ def curl(url: str, *options: str) -> tuple[str, str, bytes]:
         ],
         capture_output=True,
         check=False,
-        timeout=20,
+        timeout=120,
     )
     body, _, line = run.stdout.rpartition(b"\n")
     status, version = line.decode().split()
@@ -158,7 +99,7 @@ def test_many_streams_of_one_connection(secure: str, segment: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert "600 succeeded, 0 failed, 0 errored, 0 timeout" in run.stdout, run.stdout
     assert "status codes: 600 2xx" in run.stdout

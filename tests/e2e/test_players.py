@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import Job, missing, play
+from tests.support.browser import Job, assert_moves, missing, play
 from tests.support.media import FRAME_RATE
 from tests.support.stack import Stack
 
@@ -59,7 +59,7 @@ def reports(stack: Stack) -> dict[tuple[str, str], dict[str, Any]]:
         )
         for player, path in CASES
     ]
-    return dict(zip(CASES, play(jobs, timeout=240), strict=True))
+    return dict(zip(CASES, play(jobs, timeout=290), strict=True))
 
 
 @pytest.fixture
@@ -99,7 +99,6 @@ def test_the_picture_is_that_of_the_media_time(
     report: dict[str, Any], player: str, path: str
 ) -> None:
     frames = report["frames"]
-    assert len(frames) > 60
     # hls.js lets the first segment begin at 0; this video's first frame belongs at 0.08.
     moved = 0.08 if (player, path) == ("hls", "/frag_plain.mp4") else 0.0
     # hls.js and shaka-player take the first decoding time of transport streams for 0: two frames
@@ -112,12 +111,8 @@ def test_the_picture_is_that_of_the_media_time(
 
     for time, number in report["stills"]:
         assert 0 <= late(time, number) < 1, f"paused at {time}: picture {number}"
-    moving = [round(late(time, number)) for time, number in frames]
-    # The canvas may get a later picture already, 0.1 s at the double speed, but seldom does.
-    assert set(moving) <= set(range(-5, 1)), sorted(set(moving))
-    assert moving.count(0) >= 0.8 * len(moving)
-    shown = {number for _, number in frames}
-    assert len(shown) > 60, "the picture moves"
+    assert {round(late(time, number)) for time, number in frames} == {0}
+    assert_moves(report)
 
 
 @pytest.mark.parametrize("player", [*PLAYERS, *OTHERS])

@@ -34,6 +34,7 @@ from sidecar.media.track import MediaFile  # noqa: E402
 from tests.fuzz.mutate import mutate  # noqa: E402
 from tests.support.memory_source import MemorySource  # noqa: E402
 
+# Of this process' CPU, whatever else the machine does.
 MAX_SECONDS = 2.0
 MAX_MEMORY = 256 << 20
 HANGS_AFTER = 20
@@ -106,23 +107,23 @@ def make(seeds: dict[str, bytes], seed: int, number: int) -> bytes:
 
 def run_case(data: bytes, figures: Figures, number: int) -> None:
     _forget_peak()
-    signal.alarm(HANGS_AFTER)
-    before = time.perf_counter()
+    signal.setitimer(signal.ITIMER_PROF, HANGS_AFTER)
+    before = time.process_time()
     try:
         media = index_media(MemorySource(data))
         figures.results += 1
-        elapsed = time.perf_counter() - before
+        elapsed = time.process_time() - before
         check(media, len(data))
     except OriginError as error:
-        elapsed = time.perf_counter() - before
+        elapsed = time.process_time() - before
         figures.errors[type(error).__name__] += 1
         if not isinstance(error, MediaError) or not error.path or not error.sentence:
             figures.broken.append(f"case {number}: {error!r} lacks evidence")
     except BaseException:  # whatever it is, it is what the test looks for
-        elapsed = time.perf_counter() - before
+        elapsed = time.process_time() - before
         figures.broken.append(f"case {number}: {traceback.format_exc()}")
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     peak = _peak()
     figures.cases += 1
     figures.peak_bytes = max(figures.peak_bytes, peak)
@@ -135,7 +136,7 @@ def run_case(data: bytes, figures: Figures, number: int) -> None:
 
 
 def _hangs(*_: object) -> None:
-    raise TimeoutError(f"still running after {HANGS_AFTER} s")
+    raise TimeoutError(f"still running after {HANGS_AFTER} s of CPU time")
 
 
 def _forget_peak() -> None:
@@ -161,7 +162,7 @@ def work(directory: Path, seed: int, first: int, count: int, step: int) -> Figur
     # Memory that is asked for and never touched counts, too: beyond this malloc fails.
     limit = _status("VmSize") + MAX_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    signal.signal(signal.SIGALRM, _hangs)
+    signal.signal(signal.SIGPROF, _hangs)
     figures = Figures()
     for number in range(first, first + count * step, step):
         run_case(make(seeds, seed, number), figures, number)

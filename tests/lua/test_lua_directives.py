@@ -253,3 +253,141 @@ def test_a_default_can_be_written(row: dict[str, Any]) -> None:
     (context, *_) = row["contexts"]
     block = DIRECTIVES.read(row["name"] + b" " + words.encode() + b";", context.encode())
     assert plain(block)["values"] == {row["name"].decode(): row["default"]}
+
+
+SECRET = st.text(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/+=", min_size=20, max_size=40
+).filter(lambda text: not text.islower())
+
+
+@given(
+    SECRET,
+    st.sampled_from(
+        [
+            "s3_secret_key {};",
+            "s3_secret_key '{}';",
+            "s3_secret_key {} {};",
+            "s3_secret_key {}",
+            "s3_secret_key; {};",
+            "s3_secret_key; {}",
+            "s3_secret_key '{};",
+            "s3_secret_key '{}'{};",
+            "s3_secret_keyy {};",
+            "s3_secret_key {} {{",
+            "{} s3_secret_key;",
+            "s3_secret_key '{}\\n';",
+            "usp_license_key {};",
+            "ism_proxy_pass http://user:{}@example.com/;",
+        ]
+    ),
+)
+def test_no_error_repeats_a_secret(secret: str, text: str) -> None:
+    block = DIRECTIVES.read(text.format(secret, secret).encode(), b"location")
+    assert isinstance(block, tuple)
+    assert secret.encode() not in block[1]
+
+
+KINDS = LUA.require("directives.kinds")
+
+
+def value_of(kind: str, *words: str, **row: Any) -> Any:
+    found = KINDS.read[kind.encode()](LUA.table(**row), LUA.list(word.encode() for word in words))
+    return found if isinstance(found, tuple) else plain(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "folders"),
+    [
+        (["/srv/media"], [b"/srv/media"]),
+        (["/srv/media/", "/a"], [b"/srv/media", b"/a"]),
+        (["/a b/..c/.d"], [b"/a b/..c/.d"]),
+        (["/x"] * 16, [b"/x"] * 16),
+    ],
+)
+def test_folders(words: list[str], folders: list[bytes]) -> None:
+    assert value_of("paths", *words) == folders
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            [word]
+            for word in ("", "/", "//", "a", "./a", "/a//b", "/a/../b", "/..", "/a/.", "/a\n")
+        ),
+        ["/a", ""],
+        ["/a"] * 17,
+        ["/" + "x" * 4096],
+        [],
+    ],
+)
+def test_what_is_no_folder(words: list[str]) -> None:
+    assert value_of("paths", *words)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "url"),
+    [
+        (["http://a.example/"], b"/", b"http://a.example/"),
+        (["https://a.example:8443/v/x/"], b"/", b"https://a.example:8443/v/x/"),
+        (["/vod/", "http://[::1]:80/x/"], b"/vod/", b"http://[::1]:80/x/"),
+    ],
+)
+def test_where_content_is_fetched_from(words: list[str], path: bytes, url: bytes) -> None:
+    assert value_of("proxy", *words) == {"path": path, "url": url}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            [word]
+            for word in (
+                *("", "/", "a.example/", "http:///", "http://a.example", "http://a.example/x"),
+                *("http://u:p@a.example/", "http://a.example/?x/", "http://a.example/#/"),
+                *("file:///etc/", "http://a.example/ /", "HTTP://a.example/"),
+            )
+        ),
+        ["vod/", "http://a.example/"],
+        ["/vod", "http://a.example/"],
+        ["/a/", "/b/", "http://a.example/"],
+        [],
+    ],
+)
+def test_where_no_content_is_fetched_from(words: list[str]) -> None:
+    assert value_of("proxy", *words)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["key"], b"key"),
+        (["x" * 9], b"x" * 9),
+        (["x" * 10], None),
+        ([""], None),
+        (["a", "b"], None),
+        (["a\nb"], None),
+        ([], None),
+    ],
+)
+def test_texts(words: list[str], text: bytes | None) -> None:
+    found = value_of("text", *words, max=9, takes=b"path | key")
+    assert found == (text or (None, b"takes one path or key of at most 9 bytes"))
+
+
+def test_a_text_of_several_lines() -> None:
+    assert value_of("text", "a\nb", max=9, takes=b"key", lines=True) == b"a\nb"
+
+
+def test_the_arguments_of_statuses_are_the_same_in_any_order() -> None:
+    here = read_status("FMP4_NOT_FOUND * 410", "FMP4_NOT_FOUND mpd 404", "FMP4_FORBIDDEN hls 404")
+    there = read_status("FMP4_FORBIDDEN hls 404", "FMP4_NOT_FOUND mpd 404", "FMP4_NOT_FOUND * 410")
+    assert here == there
+    assert b" ".join(here).startswith(b"FMP4_FORBIDDEN hls 404 FMP4_NOT_FOUND * 410")
+
+
+def read_status(*lines: str) -> list[bytes]:
+    text = "".join(f"origin_status {line};\n" for line in lines)
+    block = DIRECTIVES.read(text.encode(), b"location")
+    words: list[bytes] = plain(block)["words"]["origin_status"]
+    return words

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.license.text import MAX_BYTES, TITLE
+from sidecar.service.licensing import DIRECTIVE
 from tests.support.lua import Lua
 
 KEY = "OpenOrigin license key 1\n\nHolder: Süd\n"
@@ -210,3 +212,12 @@ def test_one_worker_is_enough(lua: Lua) -> None:
     assert start(lua) == ([], [], [])
     lua.run("worker = nil")  # a helper process of nginx
     assert start(lua) == ([], [], [])
+
+
+def test_the_sidecar_has_the_same_limits(lua: Lua) -> None:
+    license = lua.require("license")
+    assert (license[b"TITLE"].decode(), license[b"MAX_BYTES"]) == (TITLE, MAX_BYTES)
+    rows = lua.require("directives")[b"rows"].values()
+    (row,) = [row for row in rows if row[b"name"] == DIRECTIVE.encode()]
+    assert row[b"sidecar"] and row[b"max"] == MAX_BYTES
+    assert set(row[b"contexts"]) == {b"http"}

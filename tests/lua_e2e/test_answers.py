@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.support.fake_sidecar import (
 from tests.support.http import Client
 from tests.support.stack import eventually
 
+# Less than any time-out of the configuration that would show (10 s), on a loaded machine too.
+AT_ONCE = 8.0
 SENTENCE = re.compile(r"[A-Z][^/\n]*\.\n")
 
 
@@ -135,7 +138,7 @@ def test_a_file_that_shrinks_cuts_the_connection(stack: FakeStack, client: Clien
         got = len(raw.recv(4096))
         time.sleep(0.3)
         os.truncate(path, 30 << 20)
-        raw.settimeout(10)
+        raw.settimeout(60)
         while data := raw.recv(1 << 20):
             got += len(data)
     assert got < size
@@ -220,7 +223,8 @@ def test_faults_of_the_sidecar_are_500_and_one_line(stack: FakeStack, client: Cl
     assert "/fault.ism" in line
     assert "grpc-status 13: secret /etc/passwd é%" in line
     assert re.search(r"request_id: [0-9a-f]{32}", line)
-    assert stack.access_log()[-1].endswith(' FMP4_INTERNAL_ERROR sidecar "-" "-"')
+    ended = ' FMP4_INTERNAL_ERROR sidecar 1 "/fault.ism" "-" "-"'
+    assert stack.access_log()[-1].endswith(ended)
     assert len(stack.sidecar.calls) == 1
 
 
@@ -277,13 +281,13 @@ def test_the_sidecar_away_and_back(stack: FakeStack, client: Client) -> None:
         for _ in range(3):
             started = time.monotonic()
             response = client.request("/away.ism/.mpd")
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < AT_ONCE
             assert response.status == 503
             assert response.headers["retry-after"] == "1"
             assert SENTENCE.fullmatch(response.text)
     finally:
         stack.sidecar.start()
-    eventually(lambda: client.request("/away.ism/.mpd").status == 200, "recovery", seconds=3)
+    eventually(lambda: client.request("/away.ism/.mpd").status == 200, "recovery")
     ours = [line for line in stack.complaints() if "origin: /away.ism" in line]
     assert len(ours) >= 3
 
@@ -331,9 +335,7 @@ LOCATIONS = """
 
 def with_extras(text: str) -> str:
     text = text.replace("        root media;\n", f"        root media;\n{EXTRA}", 1)
-    text = re.sub(
-        r"( +origin = require.*\n)", r"\1        origin.http [[ origin_body_cache off; ]]\n", text
-    )
+    text = re.sub(r"( +origin\.http \[\[)(.*\]\]\n)", r"\1 origin_body_cache off;\2", text)
     return re.sub(r"( +vod = origin.*\n)", rf"\1{LOCATIONS}", text)
 
 
@@ -395,19 +397,22 @@ def test_directives_of_a_location(extras: FakeStack) -> None:
 def test_a_client_that_leaves_does_not_take_the_others_along(extras: FakeStack) -> None:
     """With lua_check_client_abort on, where nginx would end the leader's coroutine."""
 
+    go_on = threading.Event()
+
     def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
-        time.sleep(0.5)
+        go_on.wait(60)
         return pb.PlanReply(plan=inline(b"late"))
 
     extras.sidecar.answer = answer
     extras.sidecar.calls.clear()
     first = Client(extras.base)
-    first._connection.request("GET", "/plain/leave.ism/.mpd")
+    first.send("/plain/leave.ism/.mpd")
     eventually(lambda: bool(extras.sidecar.calls), "the call")
     first.close()
     started = time.monotonic()
-    assert extras.client().get("/plain/leave.ism/.mpd").text == "late"
-    assert time.monotonic() - started < 2
+    (second,) = extras.at_once(["/plain/leave.ism/.mpd"], go_on)
+    assert (second.status, second.text) == (200, "late")
+    assert time.monotonic() - started < AT_ONCE
     assert len(extras.sidecar.calls) == 1
 
 
@@ -441,6 +446,7 @@ def test_a_reload_keeps_serving(extras: FakeStack) -> None:
 )
 def test_a_mistake_in_a_block_stops_the_start(tmp_path: Path, blocks: str, error: str) -> None:
     def edit(text: str) -> str:
+        text = re.sub(r" *origin\.http.*\n", "", text)
         return re.sub(r"vod = origin.location \[\[.*\]\]", lambda _: blocks, text)
 
     assert _start_fails(tmp_path, edit, error)
@@ -455,7 +461,7 @@ def test_a_missing_dictionary_stops_the_start(tmp_path: Path) -> None:
 
 def _start_fails(root: Path, edit: Any, error: str) -> bool:
     prepare(root, edit=edit)
-    done = subprocess.run(command(root), cwd=root, capture_output=True, timeout=20, check=False)
+    done = subprocess.run(command(root), cwd=root, capture_output=True, timeout=60, check=False)
     said = done.stderr.decode() + (root / "logs" / "error.log").read_text()
     assert error in said
     return done.returncode != 0

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.support.media import ROOT
+from tests.support.media import FRAME_RATE, ROOT
 
 PLAYERS = ROOT / "tests" / "e2e" / "players"
 MODULES = ROOT / "tests" / "node_modules"
@@ -50,12 +50,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextJob:
-    """One presentation with its text of ``language``; for dash.js, that of ``codec`` too."""
+    """One presentation with its text of ``language``; for dash.js, that of ``codec`` too.
+
+    ``count``: of its cues. ``looks``: times at which to look at the picture and the text, seconds,
+    and whether there is any text then.
+    """
 
     player: str
     url: str
     language: str
     codec: str = ""
+    count: int
+    looks: tuple[tuple[float, bool], ...]
 
 
 def missing() -> str | None:
@@ -96,14 +102,23 @@ def _page() -> Iterator[str]:
         server.server_close()
 
 
-def play(jobs: list[Job], *, at_once: int = 3, timeout: float = 150) -> list[dict[str, Any]]:
+def play(jobs: list[Job], *, at_once: int = 3, timeout: float = 290) -> list[dict[str, Any]]:
     """One report per job; raises ``AssertionError`` when the browser cannot be driven."""
     return _drive("", [asdict(job) for job in jobs], at_once, timeout)
 
 
-def show(jobs: list[TextJob], *, at_once: int = 3, timeout: float = 150) -> list[dict[str, Any]]:
+def show(jobs: list[TextJob], *, at_once: int = 3, timeout: float = 290) -> list[dict[str, Any]]:
     """As ``play``, of the text of presentations: what cues there are, and what is shown when."""
     return _drive("text.html", [asdict(job) for job in jobs], at_once, timeout)
+
+
+def assert_moves(report: dict[str, Any]) -> None:
+    """Six seconds of video were decoded at least, and many pictures of it were looked at.
+
+    How many of them a machine shows in time says nothing of what it was given.
+    """
+    assert report["decoded"] > 6 * FRAME_RATE
+    assert len({number for _, number in report["frames"]}) > 12
 
 
 def _drive(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ from sidecar.cli.instance import Instance, admin_port_of, render
 from sidecar.cli.nginx import find_nginx
 from sidecar.rpc import origin_pb2 as pb
 from sidecar.rpc import origin_pb2_grpc
-from tests.support.http import Client
+from tests.support.http import Client, Response
 from tests.support.media import ROOT
-from tests.support.stack import children, eventually, free_port, is_alive
+from tests.support.ports import free_port
+from tests.support.stack import children, eventually, is_alive
 
 Answer = Callable[[pb.PlanRequest, Any], pb.PlanReply]
 
@@ -55,11 +57,17 @@ def refusal(result: pb.Result, status: int, sentence: str) -> pb.Plan:
 
 
 class FakeSidecar(origin_pb2_grpc.OriginServicer):
-    """One process' worth of sidecar. ``answer``: what to reply; ``calls``: what came."""
+    """One process' worth of sidecar. ``answer``: what to reply; ``calls``: what came.
+
+    ``verdict``: the plan for nginx that has its license key verified at the start, ``verified``:
+    those requests. ``metrics``, ``ready``: what it says of itself.
+    """
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self.calls: list[pb.PlanRequest] = []
+        self.verified: list[pb.PlanRequest] = []
+        self.verdict = refusal(pb.FMP4_METHOD_NOT_ALLOWED, 405, "only GET")
         self.answer: Answer = lambda request, context: pb.PlanReply(
             plan=refusal(pb.FMP4_NOT_FOUND, 404, "nothing")
         )
@@ -69,6 +77,9 @@ class FakeSidecar(origin_pb2_grpc.OriginServicer):
         self._server: grpc.Server | None = None
 
     def Plan(self, request: pb.PlanRequest, context: Any) -> pb.PlanReply:  # noqa: N802
+        if request.method == "OPTIONS":
+            self.verified.append(request)
+            return pb.PlanReply(plan=self.verdict)
         with self._lock:
             self.calls.append(request)
         return self.answer(request, context)
@@ -133,10 +144,42 @@ class FakeStack:
     def workers(self) -> list[int]:
         return children(self.process.pid)
 
-    def client(self, *, timeout: float = 20) -> Client:
+    def client(self, *, timeout: float = 60) -> Client:
         client = Client(self.base, timeout=timeout)
         self.opened.append(client)
         return client
+
+    def at_once(self, targets: list[str], go_on: threading.Event) -> list[Response]:
+        """The answers to requests of which nginx has all before ``go_on`` is set.
+
+        Each has a connection of its own. An ``answer`` of the sidecar that waits for ``go_on``
+        thus keeps all of them waiting, however slow the machine.
+        """
+        go_on.clear()
+        clients = [Client(self.base) for _ in targets]
+        try:
+            for client, target in zip(clients, targets, strict=True):
+                client.send(target)
+            ports = {client.port for client in clients}
+            eventually(lambda: self._taken(ports), "nginx has read every request")
+            go_on.set()
+            return [client.receive() for client in clients]
+        finally:
+            go_on.set()
+            for client in clients:
+                client.close()
+
+    def _taken(self, ports: set[int]) -> bool:
+        """Whether nginx has accepted the connections from ``ports`` and read all they sent."""
+        ours = f":{self.port:04X}"
+        found = set()
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_, inode = line.split()[:10]
+            port = int(remote.partition(":")[2], 16)
+            unread = int(queues.partition(":")[2], 16)
+            if local.endswith(ours) and inode != "0" and not unread and port in ports:
+                found.add(port)
+        return found == ports
 
     def error_log(self) -> str:
         return (self.root / "logs" / "error.log").read_text(errors="replace")
@@ -146,11 +189,15 @@ class FakeStack:
         return [line for line in self.error_log().splitlines() if "[notice]" not in line]
 
     def access_log(self) -> list[str]:
-        """The access log once it is written, which takes a second."""
-        time.sleep(1.2)
-        return (self.root / "logs" / "access.log").read_text().splitlines()
+        """The access log of one worker, with all that it answered before this call."""
+        mark = f"/mark-{next(_MARKS)}"
+        Client(self.base).request(mark)
+        log = self.root / "logs" / "access.log"
+        eventually(lambda: f" {mark} " in log.read_text(), "the log has all requests")
+        return [line for line in log.read_text().splitlines() if " /mark-" not in line]
 
 
+_MARKS = itertools.count(1)
 Edit = Callable[[str], str]
 
 
@@ -161,9 +208,14 @@ def prepare(root: Path, *, edit: Edit = lambda text: text, workers: int = 1) -> 
     instance = Instance(root)
     instance.make_folders(find_nginx())
     (root / "lua").symlink_to(ROOT / "lua")
+    # whatever it says: the fake takes it
+    instance.license.mkdir()
+    (instance.license / "license.key").write_text("a key\n")
     (root / "media").symlink_to("docs")
     text = render((ROOT / "openresty.conf").read_text(), port=port, workers=1)
     text = text.replace("worker_processes auto;", f"worker_processes {workers};")
+    # Each request's line at once.
+    text = re.sub(r"(access_log logs/access\.log \w+) buffer=\w+ flush=\w+;", r"\1;", text)
     edited = edit(text)
     instance.conf.write_text(edited)
     return instance.conf, port
@@ -195,7 +247,7 @@ def fake_stack(
         for client in stack.opened:
             client.close()
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         sidecar.stop()
         eventually(lambda: not is_alive(process.pid), "end of nginx")
 

@@ -19,7 +19,7 @@ class Frame:
 
 
 def decode(
-    url: str, *maps: str, ignore_edits: bool = False, timeout: float = 60
+    url: str, *maps: str, ignore_edits: bool = False, timeout: float = 180
 ) -> list[list[Frame]]:
     """The decoded frames of each of ``maps`` (ffmpeg stream specifiers such as ``0:v:0``).
 
@@ -56,7 +56,7 @@ def _input(url: str) -> list[str]:
 def probe(url: str) -> list[dict[str, Any]]:
     """ffprobe's streams of ``url``."""
     command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", *_input(url)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
     streams: list[dict[str, Any]] = json.loads(run.stdout)["streams"]
     return streams
@@ -98,7 +98,7 @@ def packets(path: str, stream: int, *, ignore_edits: bool = False) -> list[Packe
     command = ["ffprobe", "-v", "error", "-of", "json"]
     command += ["-ignore_editlist", "1"] if ignore_edits else []
     command += ["-select_streams", str(stream), "-show_packets", "-show_streams", path]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
     answer = json.loads(run.stdout)
     base = Fraction(answer["streams"][0]["time_base"])

@@ -28,7 +28,7 @@ def missing() -> str | None:
     return None if shutil.which("gst-launch-1.0") else "gst-launch-1.0 is not installed"
 
 
-def play(url: str, sound: Path, *, channels: int, timeout: float = 30) -> Played:
+def play(url: str, sound: Path, *, channels: int, timeout: float = 180) -> Played:
     """Plays ``url`` to its end; ``sound`` is a file that gets what would be heard.
 
     Raises ``AssertionError`` with GStreamer's words when it fails, complains of anything, or

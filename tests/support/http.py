@@ -31,10 +31,19 @@ class Response:
         return self.body.decode()
 
 
+def _read(answer: http.client.HTTPResponse) -> Response:
+    body = answer.read()
+    found: dict[str, str] = {}
+    for name, value in answer.getheaders():
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return Response(status=answer.status, headers=found, body=body)
+
+
 class Client:
     """Requests to one server over one connection, reopened when the server closes it."""
 
-    def __init__(self, base: str, *, timeout: float = 20) -> None:
+    def __init__(self, base: str, *, timeout: float = 60) -> None:
         self.base = base.rstrip("/")
         parts = urllib.parse.urlsplit(base)
         assert parts.hostname
@@ -63,12 +72,21 @@ class Client:
                 connection.close()
                 if attempt == 2:
                     raise
-        body_read = answer.read()
-        found: dict[str, str] = {}
-        for name, value in answer.getheaders():
-            key = name.lower()
-            found[key] = f"{found[key]}, {value}" if key in found else value
-        return Response(status=answer.status, headers=found, body=body_read)
+        return _read(answer)
+
+    def send(self, target: str) -> None:
+        """Sends GET ``target``; ``receive`` has the answer."""
+        self._connection.request("GET", target.removeprefix(self.base))
+
+    def receive(self) -> Response:
+        """The answer to what was sent last."""
+        return _read(self._connection.getresponse())
+
+    @property
+    def port(self) -> int:
+        """This end's port, once something was sent."""
+        number: int = self._connection.sock.getsockname()[1]
+        return number
 
     def get(self, target: str) -> Response:
         """GET that must answer 200 with as many bytes as it announces."""

@@ -9,6 +9,7 @@ it decoded before, so that frame hashes would differ after a start in the middle
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -88,7 +89,6 @@ def x264(gop: int = 50, *, parameters: str = "", rate: str = "200k") -> tuple[st
     )
 
 
-UNEVEN = "lt(n,100)+not(mod(n,3))*lt(n,180)+not(mod(n,4))"
 UNEVEN = "lt(n,100)+not(mod(n,3))*lt(n,180)+not(mod(n,4))"
 AAC = ("-c:a", "aac", "-aac_pns", "0", "-b:a", "64k")
 LAVFI = ("-f", "lavfi", "-i")
@@ -252,7 +252,16 @@ def generated(file: str) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{os.getpid()}.{file}")
+    with (path.parent / "lock").open("w") as lock:
+        # Tests in several processes may want it at once.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _make(wanted, path)
+    return path
+
+
+def _make(wanted: Recipe, path: Path) -> None:
+    partial = path.with_name(f"{os.getpid()}.{wanted.file}")
     replace = {f"{{{name}}}": str(generated(name)) for name in wanted.needs} | {
         "{out}": str(partial)
     }
@@ -261,9 +270,8 @@ def generated(file: str) -> Path:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         partial.unlink(missing_ok=True)
-        raise RuntimeError(f"{file}: {run.stderr}")
+        raise RuntimeError(f"{wanted.file}: {run.stderr}")
     partial.rename(path)
-    return path
 
 
 def shared_files() -> list[Path]:

@@ -43,3 +43,7 @@ class Scrape:
     def labels(self, name: str, label: str) -> set[str]:
         """The values of ``label`` that ``name`` has."""
         return {dict(of)[label] for found, of in self._values if found == name}
+
+    def label_names(self, name: str) -> set[frozenset[str]]:
+        """Which sets of labels the values of ``name`` have."""
+        return {frozenset(dict(of)) for found, of in self._values if found == name}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,17 +14,17 @@ from pathlib import Path
 from sidecar.cli.instance import admin_port_of
 from tests.support.http import Client
 from tests.support.media import ROOT
+from tests.support.ports import free_port
+
+__all__ = ["Stack", "children", "end_process", "eventually", "free_port", "is_alive", "origin",
+           "start"]  # fmt: skip
+
+# How long a test waits for what must happen. It costs nothing where that happens at once, and a
+# loaded machine may take its time.
+PATIENCE = 60.0
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def origin(*arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def origin(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Runs the ``origin`` command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "sidecar", *map(str, arguments)],
@@ -51,7 +50,7 @@ class Stack:
         port = admin_port_of(int(self.base.rpartition(":")[2]))
         return Client(f"http://127.0.0.1:{port}")
 
-    def client(self, *, timeout: float = 20) -> Client:
+    def client(self, *, timeout: float = PATIENCE) -> Client:
         return Client(self.base, timeout=timeout)
 
     def log(self) -> str:
@@ -89,7 +88,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 10) -> None:
+def eventually(condition: Callable[[], bool], what: str, *, seconds: float = PATIENCE) -> None:
     """Waits until ``condition``; raises ``AssertionError`` after ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():
@@ -100,7 +99,7 @@ def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 10)
 def end_process(pid: int, number: int) -> None:
     """Sends signal ``number`` to ``pid`` and waits until it has ended."""
     os.kill(pid, number)
-    eventually(lambda: not is_alive(pid), f"end of process {pid}", seconds=15)
+    eventually(lambda: not is_alive(pid), f"end of process {pid}")
 
 
 def start(run: Path, media: Path, *, workers: int = 2, directives: str = "") -> Stack:

@@ -46,6 +46,7 @@ return wire.compile({
         { 11, "last_modified", "int64" },
         { 12, "format", "string" },
         { 13, "kind", "string" },
+        { 14, "expires_ms", "int64" },
     },
 
     Header = {
@@ -71,6 +72,7 @@ return wire.compile({
         { 2, "size", "uint64" },
         { 3, "mtime_ns", "int64", exact = true },
         { 4, "inode", "uint64", exact = true },
+        { 5, "growing", "uint32" },
     },
 
     MetricsRequest = {},

@@ -15,7 +15,9 @@ from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.formats.urls import find_rendition
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation, Rendition
+from sidecar.media.track import Kind
 from sidecar.mux.plan import CacheClass, Inline, Plan
+from sidecar.mux.text import is_rewritten
 from sidecar.timeline.segmenter import SegmentPolicy
 from sidecar.timeline.segments import SegmentList
 
@@ -126,11 +128,29 @@ def _rendition(request: Request) -> Rendition:
     return find_rendition(request.presentation, request.match["stem"])
 
 
+def _reads(request: Request) -> bool:
+    return any(
+        is_rewritten(rendition)
+        for rendition in request.presentation.of_kind(Kind.TEXT)
+        if request.match["stem"].endswith(f"-{rendition.selector}")
+    )
+
+
 def _kind(
-    name: str, pattern: str, answer: Callable[[Request], Answer], *, lists: bool = False
+    name: str,
+    pattern: str,
+    answer: Callable[[Request], Answer],
+    *,
+    lists: bool = False,
+    reads_media: bool | Callable[[Request], bool] = False,
 ) -> RequestKind:
     return RequestKind(
-        name=name, format="dash", pattern=re.compile(pattern), answer=answer, lists=lists
+        name=name,
+        format="dash",
+        pattern=re.compile(pattern),
+        answer=answer,
+        lists=lists,
+        reads_media=reads_media,
     )
 
 
@@ -145,8 +165,8 @@ KINDS = (
     _kind("dash.key_frame", rf"{_TRICK}{_TIMED}", answer_timed_key_frame),
     _kind("dash.numbered_key_frame", rf"{_TRICK}{_NUMBERED}", answer_numbered_key_frame),
     _kind("dash.key_frame_init", rf"{_TRICK}{_STEM}\.dash", answer_init),
-    _kind("dash.segment", rf"dash/{_TIMED}", answer_timed_segment),
-    _kind("dash.numbered", rf"dash/{_NUMBERED}", answer_numbered_segment),
+    _kind("dash.segment", rf"dash/{_TIMED}", answer_timed_segment, reads_media=_reads),
+    _kind("dash.numbered", rf"dash/{_NUMBERED}", answer_numbered_segment, reads_media=_reads),
     _kind("dash.init", rf"dash/{_STEM}\.dash", answer_init),
     RequestKind(
         name="dash.sidecar",

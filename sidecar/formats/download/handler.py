@@ -16,8 +16,9 @@ from sidecar.mux.faststart import stored_file
 from sidecar.mux.fragmented import Fragments, fragmented_file
 from sidecar.mux.plan import CacheClass, Part, Plan
 from sidecar.mux.progressive import AUDIO_FILE, VIDEO_FILE, progressive_file
+from sidecar.mux.text import is_rewritten
 from sidecar.storage.source import ReadRange, SourceIdentity
-from sidecar.timeline.clips import clipped
+from sidecar.timeline.clips import Clip, clipped
 from sidecar.timeline.cuts import cut
 from sidecar.timeline.segmenter import SegmentPolicy
 
@@ -51,6 +52,8 @@ def answer_fragmented(request: Request) -> Answer:
     audio_only = request.match["type"] == "isma"
     tracks = []
     for rendition in _of_type(_tracks(request), audio_only):
+        if is_rewritten(rendition):
+            continue
         segments = request.timeline.segments(rendition, _FRAGMENTS)
         which = clipped(segments, request.clip)
         if which:
@@ -61,11 +64,19 @@ def answer_fragmented(request: Request) -> Answer:
 
 
 def _progressive(request: Request, tracks: Sequence[Rendition], *, audio_only: bool) -> Answer:
-    cuts = cut(_of_type(tracks, audio_only), request.clip)
+    wanted = _of_type(tracks, audio_only)
+    cuts = cut([one for one in wanted if not _loses_its_times(one, request.clip)], request.clip)
     if not cuts:
         raise NotFound("none of the tracks presents anything then")
     parts = progressive_file(cuts, file_type=AUDIO_FILE if audio_only else VIDEO_FILE)
     return _answer(parts, "audio/mp4" if audio_only else "video/mp4")
+
+
+def _loses_its_times(rendition: Rendition, clip: Clip) -> bool:
+    """Whether documents in the samples of ``rendition`` say times that the download does not have,
+    where a part of the presentation begins at 0."""
+    facts = rendition.track.facts
+    return facts.sample_entry == "stpp" and (not clip.is_whole or is_rewritten(rendition))
 
 
 def _tracks(request: Request) -> list[Rendition]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +45,7 @@ class Chunks:
     def time(self, index: int) -> int:
         """When fragment ``index`` begins; index n: when the last one ends."""
         ticks = self.first if index == 0 else int(self.segments.start[index])
-        said = at_clock(ticks, self.segments.timescale, self.clock.timescale) + self.shift
-        # A stored time may lie before 0, which no URL can say.
-        return max(0, said)
+        return at_clock(ticks, self.segments.timescale, self.clock.timescale) + self.shift
 
     def times(self) -> NDArray[np.int64]:
         """int64[n+1]: ``time`` of all."""
@@ -94,9 +93,9 @@ def segment_chunks(track: Track, segments: SegmentList, clock: Clock) -> Chunks:
     )
 
 
-def stored_chunks(track: Track) -> Chunks | None:
-    """The fragments of the source, if all can be handed out as they are stored: at their own times
-    and in their own timescale. None if they cannot."""
+def stored_chunks(track: Track, lead: Fraction) -> Chunks | None:
+    """The fragments of the source, if all can be handed out as they are stored: in their own
+    timescale, at their own times, later by ``lead`` seconds. None if they cannot."""
     samples = track.samples
     stored = samples.stored
     if stored is None or samples.fragment_start is None or int(stored.time[1]) <= 0:
@@ -107,7 +106,7 @@ def stored_chunks(track: Track) -> Chunks | None:
         first_sample=np.append(samples.fragment_start, len(samples)),
         start=start,
     )
-    shift = -stored.moved
+    shift = rescale(lead.numerator, lead.denominator, track.timescale) - stored.moved
     return Chunks(
         segments=segments,
         first=int(start[0]),

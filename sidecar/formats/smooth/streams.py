@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,7 +18,7 @@ from sidecar.formats.smooth.quality import four_cc
 from sidecar.formats.spec import Request
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
-from sidecar.mux.smooth import TIMESCALE, Clock, at_clock, clock_for
+from sidecar.mux.smooth import TIMESCALE, Clock, at_clock, clock_for, first_time
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 
 # Stored fragments are handed out as they are.
@@ -55,8 +56,9 @@ class Streams:
         self, presentation: Presentation, timeline: Timeline, policy: SegmentPolicy, passing: bool
     ) -> None:
         carried = [r for r in _ordered(presentation) if four_cc(r) is not None]
-        stored = {r.selector: stored_chunks(r.track) for r in carried} if passing else {}
-        clock = _clock(carried, stored)
+        lead = _lead(carried) if passing else Fraction(0)
+        stored = {r.selector: stored_chunks(r.track, lead) for r in carried} if passing else {}
+        clock = _clock(carried, stored, lead)
         self._chunks = {
             rendition.selector: stored.get(rendition.selector)
             or segment_chunks(rendition.track, timeline.segments(rendition, policy), clock)
@@ -129,13 +131,38 @@ def streams_of(request: Request) -> Streams:
     return found
 
 
-def _clock(carried: list[Rendition], stored: Mapping[str, Chunks | None]) -> Clock:
-    """Stored fragments keep their times, and what is made goes by those of the first of them, of
-    video where there is one."""
+def _lead(carried: list[Rendition]) -> Fraction:
+    """By how much all is later than stored, seconds, so that no fragment begins before 0.
+
+    Audio does that with its priming. Clients go by the times of the manifest alone: with a 0 there
+    for the first fragment they would play it late.
+    """
+    stored = {r.selector: stored_chunks(r.track, Fraction(0)) for r in carried}
+    if not any(stored.values()):
+        return Fraction(0)
+    clock = _clock(carried, stored, Fraction(0))
+    before = [Fraction(0)]
+    for rendition in carried:
+        chunks = stored[rendition.selector]
+        if chunks is not None:
+            before.append(Fraction(-chunks.time(0), chunks.clock.timescale))
+        elif rendition.kind is Kind.AUDIO:
+            track = rendition.track
+            first = at_clock(first_time(track), track.timescale, TIMESCALE) + clock.shift
+            before.append(Fraction(-first, TIMESCALE))
+    return max(before)
+
+
+def _clock(carried: list[Rendition], stored: Mapping[str, Chunks | None], lead: Fraction) -> Clock:
+    """What is made goes by the times of the first of the stored fragments, of video where there is
+    one. ``lead``: by how much these are later than stored, seconds."""
     for rendition in sorted(carried, key=lambda one: one.kind is not Kind.VIDEO):
         chunks = stored.get(rendition.selector)
         if chunks is not None:
-            return Clock(shift=at_clock(chunks.shift, chunks.clock.timescale, TIMESCALE))
+            assert chunks.stored is not None
+            # Exactly, not in whole ticks of that track, which may be coarse.
+            shift = lead - Fraction(chunks.stored.moved, chunks.clock.timescale)
+            return Clock(shift=at_clock(shift.numerator, shift.denominator, TIMESCALE))
     return clock_for(rendition.track for rendition in carried)
 
 

@@ -2,10 +2,27 @@
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// Where it seeks back to, seconds.
+const BACK = 1.3;
 
-// The frame number that the picture on screen carries: see Barcode in tests/support/media.py.
-function barcode(video, context) {
-    context.drawImage(video, 0, 0, 320, 180);
+// All sources have 25 frames per second.
+const FRAME_SECONDS = 1 / 25;
+
+// Waiting that long costs nothing where things happen; a loaded machine may need it.
+const PATIENCE_MS = 90000;
+
+
+// What is on screen: [its media time in seconds, the frame number that it carries], or null while
+// there is no picture. See Barcode in tests/support/media.py. Time and picture are those of one
+// frame, however late this is called: a canvas would show what has come since then.
+function pictureOf(video, context) {
+    if (video.readyState < 2) {
+        return null;
+    }
+    const frame = new VideoFrame(video);
+    const time = frame.timestamp / 1e6;
+    context.drawImage(frame, 0, 0, 320, 180);
+    frame.close();
     const row = context.getImageData(0, 12, 320, 1).data;
     let number = 0;
     for (let bit = 0; bit < 16; bit++) {
@@ -13,7 +30,28 @@ function barcode(video, context) {
             number |= 1 << bit;
         }
     }
-    return number;
+    return [time, number];
+}
+
+
+function canvasFor() {
+    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    context.canvas.width = 320;
+    context.canvas.height = 180;
+    return context;
+}
+
+
+// Goes to a time and stays there; returns the picture of that time once it is on screen.
+async function still(video, context, time, report) {
+    let picture = null;
+    video.pause();
+    video.currentTime = time;
+    await until(() => {
+        picture = video.seeking ? null : pictureOf(video, context);
+        return picture && picture[0] <= time + 1e-6 && time < picture[0] + FRAME_SECONDS;
+    }, () => `the picture of ${time} s, shown: ${picture}`, report);
+    return picture;
 }
 
 
@@ -129,11 +167,13 @@ function attachFile(video, url) {
 }
 
 
-async function until(condition, what, report, timeout = 15000) {
-    const end = performance.now() + timeout;
+async function until(condition, what, report) {
+    const end = performance.now() + PATIENCE_MS;
     while (!condition()) {
         if (performance.now() > end) {
-            throw new Error(`timed out: ${what}; errors: ${report.errors.join("; ")}`);
+            const told = typeof what === "function" ? what() : what;
+            const known = JSON.stringify({ ...report, frames: report.frames?.slice(-3) });
+            throw new Error(`timed out: ${told}; ${known}`);
         }
         await wait(20);
     }
@@ -147,18 +187,18 @@ const ATTACH = { hls: attachHls, file: attachFile, shaka: attachShaka };
 // early: switches before it seeks, and buffers little until then.
 async function run({ player, url, seeks, early }) {
     const video = document.querySelector("video");
-    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    context.canvas.width = 320;
-    context.canvas.height = 180;
+    const context = canvasFor();
     const report = {
         player, early, errors: [], frames: [], stills: [], sizes: [], seeks: [], ended: false,
     };
     video.addEventListener("error", () => report.errors.push(`media ${video.error?.message}`));
-    video.addEventListener("ended", () => { report.ended = true; });
-    const onFrame = (_, metadata) => {
-        report.frames.push([metadata.mediaTime, barcode(video, context)]);
-        if (!report.sizes.includes(metadata.height)) {
-            report.sizes.push(metadata.height);
+    const onFrame = (_, { height }) => {
+        const picture = pictureOf(video, context);
+        if (picture) {
+            report.frames.push(picture);
+        }
+        if (!report.sizes.includes(height)) {
+            report.sizes.push(height);
         }
         video.requestVideoFrameCallback(onFrame);
     };
@@ -170,49 +210,55 @@ async function run({ player, url, seeks, early }) {
     report.levels = attached.levels();
     await video.play();
     await until(() => video.currentTime > 1, "playing", report);
+
+    // Waits while it plays: where the end comes first, it goes back.
+    const whilePlaying = (condition, what) => until(() => {
+        if (video.currentTime > video.duration - 1) {
+            video.currentTime = BACK;
+            video.play();
+        }
+        return condition();
+    }, what, report);
     const levels = report.levels.length > 1 ? [...report.levels.keys()] : [];
     const switchTo = async (wanted) => {
         for (const level of wanted) {
+            const height = report.levels[level];
+            report.sizes = report.sizes.filter((size) => size !== height);
             attached.setLevel(level);
-            await until(() => video.videoHeight === report.levels[level], `level ${level}`, report);
+            await whilePlaying(() => report.sizes.includes(height), `level ${level}`);
         }
     };
     if (early) {
         await switchTo(levels);
     }
 
-    // Paused, the picture is exactly that of the time asked for; while it plays, the canvas may get
-    // the picture after the one that the callback is about.
     const seek = async (time) => {
-        video.pause();
+        const [shown, number] = await still(video, context, time, report);
+        report.stills.push([time, number]);
+        report.seeks.push([time, shown]);
         const before = report.frames.length;
-        video.currentTime = time;
-        await until(() => !video.seeking && report.frames.length > before, `seek ${time}`, report);
-        await wait(100);
-        report.stills.push([time, barcode(video, context)]);
         await video.play();
         await until(() => report.frames.length > before + 4, `play from ${time}`, report);
-        report.seeks.push([time, report.frames[report.frames.length - 1][0]]);
     };
     if (seeks) {
         await seek(Math.floor(video.duration * 0.7) + 0.06);
+        await seek(BACK);
     }
     if (report.languages.length > 1) {
         attached.setAudio(1);
-        await until(() => attached.switches.audio > 0, "audio switch", report);
-    }
-    if (seeks) {
-        await seek(1.3);
+        await whilePlaying(() => attached.switches.audio > 0, "audio switch");
     }
     if (!early) {
         // The lowest was played first.
         await switchTo(levels.slice(1).reverse());
     }
-    video.playbackRate = 2;
-    await until(() => report.ended, "the end", report, 25000);
+    video.playbackRate = 4;
+    await until(() => video.ended, "the end", report);
+    report.ended = video.ended;
     report.switches = attached.switches;
     report.end = video.currentTime;
     report.duration = video.duration;
+    report.decoded = video.getVideoPlaybackQuality().totalVideoFrames;
     report.played = [];
     for (let i = 0; i < video.played.length; i++) {
         report.played.push([video.played.start(i), video.played.end(i)]);

@@ -1,8 +1,9 @@
 // Plays one presentation with one of its texts in the page that loads it, and reports which cues
-// there are, and the pictures (by their numbers, as player.js reads them) with which the text on
-// screen changes.
+// there are, the order in which they come up while it plays, and what is shown with the pictures of
+// given times (pictures by their numbers, as player.js reads them).
 
-const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const START_SECONDS = 0.2;
 
 
 function attachHls(video, { url, language }, report) {
@@ -32,6 +33,8 @@ function attachDash(video, { url, language, codec }, report) {
         streaming: {
             utcSynchronization: { enabled: false, useManifestDateHeaderTimeSource: false },
             text: { defaultEnabled: true },
+            // All cues at once, not those around the current time.
+            buffer: { bufferToKeep: 1000, bufferPruningInterval: 1000 },
         },
     });
     for (const name of ["ERROR", "PLAYBACK_ERROR"]) {
@@ -57,40 +60,39 @@ function textOf(cue) {
 }
 
 
-async function until(condition, what, report, timeout = 20000) {
-    const end = performance.now() + timeout;
-    while (!condition()) {
-        if (performance.now() > end) {
-            throw new Error(`timed out: ${what}; ${JSON.stringify(report)}`);
-        }
-        await wait(10);
-    }
-}
-
-
+// looks: [[time, whether there is text]], seconds. count: how many cues there are.
 window.run = async (job) => {
     const video = document.querySelector("video");
-    const report = { errors: [], tracks: [], cues: [], shown: [], ended: false };
-    video.addEventListener("ended", () => { report.ended = true; });
+    const report = { errors: [], tracks: [], cues: [], entered: [], shown: [], ended: false };
     const select = (job.player === "hls" ? attachHls : attachDash)(video, job, report);
-    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const context = canvasFor();
     const tracks = () => [...video.textTracks].filter((track) => track.mode === "showing");
     const all = (name) => tracks().flatMap((track) => [...(track[name] ?? [])]);
     await until(() => video.readyState >= 3 && report.tracks.length > 0, "first frame", report);
     select();
-    // Without the text chosen, its first cue might be over before it is there.
-    await wait(500);
-    video.playbackRate = 2;
-    await video.play();
-    let before = "";
-    await until(() => {
-        const now = all("activeCues").map(textOf).join(" | ");
-        if (now !== before) {
-            report.shown.push([barcode(video, context), now]);
-            before = now;
-        }
-        return report.ended;
-    }, "end", report);
+    const playThrough = async (rate) => {
+        video.playbackRate = rate;
+        await video.play();
+        await until(() => video.ended, "end", report);
+    };
+    // The first time a cue may be over before it is there. All of them are known after a seek.
+    await playThrough(2);
+    video.playbackRate = 1;
+    await still(video, context, START_SECONDS, report);
+    await until(() => all("cues").length >= job.count, "all cues", report);
+    const entered = [];
+    for (const cue of all("cues")) {
+        cue.addEventListener("enter", () => entered.push(textOf(cue)));
+    }
+    await playThrough(4);
+    report.ended = video.ended;
+    report.entered = [...entered];
     report.cues = all("cues").map((cue) => [cue.startTime, cue.endTime, textOf(cue)]);
+    const text = () => all("activeCues").map(textOf).join(" | ");
+    for (const [time, isText] of job.looks) {
+        const [, number] = await still(video, context, time, report);
+        await until(() => (text() !== "") === isText, `text at ${time}: ${isText}`, report);
+        report.shown.push([time, number, text()]);
+    }
     return report;
 };

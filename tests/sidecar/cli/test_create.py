@@ -40,7 +40,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         (folder / "words.srt").write_text("no cues here\n")
         (folder / "text.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHi\n")
-        subprocess.run(("ffmpeg", "-v", "error", *arguments, folder / name), check=True, timeout=60)
+        subprocess.run(
+            ("ffmpeg", "-v", "error", *arguments, folder / name), check=True, timeout=180
+        )
     return folder
 
 
@@ -220,7 +222,7 @@ def test_left_out_tracks_are_reported(run: Create) -> None:
     subprocess.run(
         ("ffmpeg", "-v", "error", "-i", "low.mp4", "-i", "text.mp4", "-map", "0", "-map", "1",
          "-c", "copy", "both.mp4"),
-        check=True, timeout=60,
+        check=True, timeout=180,
     )  # fmt: skip
     result = run("-o", "film.ism", "both.mp4")
     assert result.exit_code == 0

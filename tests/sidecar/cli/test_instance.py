@@ -52,17 +52,20 @@ def test_the_server_of_metrics_may_be_taken_out() -> None:
     assert "listen 127" not in render(without, port=9, workers=1)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("listen 8080;", "listen 8081;"),
-        ("listen 8080;", "listen 8080; }\n server {\n listen 8080;"),
-        ("sidecar-0.sock", "other.sock"),
-    ],
-)
-def test_a_configuration_without_the_lines_is_refused(old: str, new: str) -> None:
-    with pytest.raises(click.ClickException, match=r"openresty\.conf has . lines"):
-        render(CONF.replace(old, new), port=1, workers=1)
+def test_a_configuration_without_a_sidecar_is_refused() -> None:
+    for old, new, count in (
+        ("sidecar-0.sock", "other.sock", 0),
+        ("keepalive 16;", "keepalive 1;\nserver unix:sockets/sidecar-0.sock;\n", 2),
+    ):
+        with pytest.raises(click.ClickException, match=f"has {count} lines 'server unix:"):
+            render(CONF.replace(old, new), port=1, workers=1)
+
+
+def test_a_port_that_could_be_any_of_several_is_refused() -> None:
+    several = CONF.replace("listen 8080;", "listen 80;\n        listen 443 ssl;")
+    with pytest.raises(click.ClickException, match="listens on 80, 443: --port cannot"):
+        render(several, port=9000, workers=1)
+    assert "listen 443 ssl;" in render(several, port=443, workers=1)
 
 
 def make(root: Path, media: Path, conf: Path = PROJECT / "openresty.conf") -> Instance:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli.instance import PROJECT
-from sidecar.cli.probe import free_port
+from sidecar.cli.instance import PROJECT, admin_port_of
 from sidecar.cli.processes import Process, read_state
 from tests.support.media import generated
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.e2e,
@@ -38,7 +38,7 @@ def origin(*arguments: object) -> Result:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=False,
     )
 
@@ -64,8 +64,9 @@ class Instances:
     def processes(self, name: str) -> dict[str, Process]:
         return read_state(self.folder / name / "stack.json")
 
-    def status(self, name: str, path: str = "/clip.mp4/.m3u8") -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=10)
+    def status(self, name: str, path: str = "/clip.mp4/.m3u8", *, admin: bool = False) -> int:
+        port = admin_port_of(self.ports[name]) if admin else self.ports[name]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", path)
         status = connection.getresponse().status
         connection.close()
@@ -84,7 +85,7 @@ def instances(tmp_path: Path) -> Iterator[Instances]:
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
@@ -116,6 +117,8 @@ def test_start_serves_and_stop_leaves_nothing(instances: Instances) -> None:
 def test_two_instances_live_side_by_side(instances: Instances) -> None:
     assert instances.start("one").returncode == 0
     assert instances.start("two", "--workers", 1).returncode == 0
+    for name in ("one", "two"):
+        assert instances.status(name, "/readyz", admin=True) == 200
     assert instances.stop("one").returncode == 0
     assert instances.status("two") == 200
 
@@ -125,6 +128,10 @@ def test_a_taken_port_is_named_and_nothing_is_left(instances: Instances) -> None
     refused = instances.start("two", port=instances.ports["one"])
     assert refused.returncode == 1
     assert f"port {instances.ports['one']} is in use" in refused.stderr
+    taken = admin_port_of(instances.ports["one"])
+    refused = instances.start("two", "--admin-port", taken)
+    assert refused.returncode == 1
+    assert f"port {taken} is in use: --admin-port names another" in refused.stderr
     assert instances.processes("two") == {}
     assert instances.status("one") == 200
 
@@ -212,7 +219,7 @@ def test_run_serves_until_told_to_stop(instances: Instances, how: str) -> None:
         else:
             process.send_signal(signal.Signals[how])
         assert output.read() == "stopped\n"
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert not any(one.is_alive for one in running.values())
     assert not (instances.folder / "one" / "stack.json").exists()
 
@@ -235,7 +242,7 @@ def test_run_ends_when_one_of_the_two_ends(instances: Instances) -> None:
             break
     running = instances.processes("one")
     os.kill(running["nginx"].pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "nginx ended" in errors
     assert not running["sidecar"].is_alive

@@ -100,7 +100,7 @@ def described(path: Path) -> list[Facts]:
 def streams(path: Path) -> list[dict[str, Any]]:
     text = subprocess.run(
         ("ffprobe", "-v", "error", "-show_streams", "-of", "json", path),
-        capture_output=True, check=True, timeout=60,
+        capture_output=True, check=True, timeout=180,
     ).stdout  # fmt: skip
     found: list[dict[str, Any]] = json.loads(text)["streams"]
     return found

@@ -514,13 +514,32 @@ def test_a_flag_without_a_word_is_on() -> None:
     assert video.timescale == 12_800
 
 
-def test_a_stored_time_before_0_is_said_to_be_0() -> None:
+def test_a_stored_time_before_0_moves_everything_as_much() -> None:
+    """Clients go by the manifest: sound and picture must be as far apart there as in the file."""
     audio = audio_track(seconds=10, edit_media_time=1024, fragments=[0, 94, 188, 282])
-    shown = presentation(rendition(stored(audio, time=-1024), bitrate=64))
-    (stream,) = manifest(shown, directives=ON).streams
-    assert stream.chunks[0] == (0, 94 * 1024 - 1024)
-    (part,) = ask(shown, stream.path(stream.levels[0], 0), directives=ON).plan.parts
-    assert isinstance(part, FileRanges) and part.offset.tolist() == [5000]
+    video = video_track(seconds=10, fragments=[0, 50, 100, 150, 200])
+    shown = presentation(
+        rendition(stored(audio, time=-1024), bitrate=64),
+        rendition(stored(video), bitrate=500),
+        rendition(audio_track(seconds=10, edit_media_time=1024), name="made", bitrate=63),
+    )
+    listed = manifest(shown, directives=ON)
+    made, sound = listed.of("audio")
+    (picture,) = listed.of("video")
+    assert sound.chunks[0] == (0, 94 * 1024)
+    assert [time for time, _ in sound.chunks[1:]] == [1024 * at for at in (94, 188, 282)]
+    lead = Fraction(1024, 48_000)
+    assert [t for t, _ in picture.chunks] == [
+        round(lead * 12_800) + 25_600 * number for number in range(5)
+    ]
+    # Frame 95 of what is made is presented at 94 * 1024 / 48 000 s, and that much later here.
+    assert [time for time, _ in made.chunks[:2]] == [0, 95 * 1024 * SECOND // 48_000]
+    first = int(picture.chunks[0][0])
+    for stream, time, offset in ((sound, 0, 5000), (picture, first, 5000)):
+        (part,) = ask(shown, stream.path(stream.levels[0], time), directives=ON).plan.parts
+        assert isinstance(part, FileRanges) and part.offset.tolist() == [offset]
+    with pytest.raises(FragmentNotFound):
+        ask(shown, "QualityLevels(500)/Fragments(video=0)", directives=ON)
 
 
 def test_the_manifest_is_xml_without_namespaces() -> None:

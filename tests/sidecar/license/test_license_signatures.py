@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import NoLicense, Result
-from sidecar.license.issuers import Issuers, issuer_id, read_public
+from sidecar.license.issuers import Issuers
 from sidecar.license.problems import (
     BadSignature,
     Expired,
@@ -20,6 +20,7 @@ from sidecar.license.problems import (
     NotYetValid,
     UnknownIssuer,
 )
+from sidecar.license.public import issuer_id, read_public
 from sidecar.license.signing import new_issuer, read_issuer
 
 ISSUER, OTHER = new_issuer(), new_issuer()

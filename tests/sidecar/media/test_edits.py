@@ -215,9 +215,10 @@ def test_audio_that_ends_long_before_zero_is_dropped() -> None:
     assert times(samples, edit)[0] == -100
 
 
-def test_text_before_zero_is_dropped_unless_it_lasts() -> None:
+def test_text_before_zero_is_dropped_and_begins_there_if_it_lasts() -> None:
     samples, edit = shown(columns(10), Window(media_time=25), Kind.TEXT)
-    assert samples.offset[0] == 1002 and edit == 5
+    assert (samples.offset[0], edit) == (1002, 0)
+    assert samples.decode_time[:3].tolist() == [0, 5, 15]
 
 
 def test_the_tail_after_the_edit_is_dropped() -> None:

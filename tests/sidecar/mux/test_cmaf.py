@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from time import perf_counter
+from time import thread_time
 
 import numpy as np
 import pytest
@@ -221,15 +221,16 @@ def test_a_key_frame_is_presented_alone() -> None:
 
 
 def test_planning_costs_the_same_in_a_long_asset() -> None:
-    # The least of many alternating runs is what the work takes; the rest is the machine's noise.
-    tracks = [video_track(seconds=seconds) for seconds in (120, 7200)]
+    # The least CPU time of many alternating runs is what the work takes; the rest is the machine's
+    # noise. A look at each sample of the long one would take several times as long.
+    tracks = [video_track(seconds=seconds) for seconds in (120, 14_400)]
     least = [float("inf")] * 2
     for _ in range(1000):
         for which, track in enumerate(tracks):
-            begin = perf_counter()
+            begin = thread_time()
             media_segment(track, len(track.samples) - 100, len(track.samples), 3)
-            least[which] = min(least[which], perf_counter() - begin)
-    assert least[1] < 1.25 * least[0]
+            least[which] = min(least[which], thread_time() - begin)
+    assert least[1] < 1.5 * least[0]
 
 
 def body(data: bytes, path: str) -> bytes:

@@ -113,7 +113,7 @@ def test_wvtt_segments_of_a_file() -> None:
     assert segments.start.tolist() == [0, 4000, 8000, 12000, 16000]
     decoded = [
         [(begin, end, decode_wvtt(data)) for begin, end, data in samples_of(text, whole)]
-        for whole in (body(text_segment(text, segments, index)) for index in range(4))
+        for whole in (body(text_segment(text, segments, index, unread)) for index in range(4))
     ]
     one = Shown(payload="<i>one</i>", settings="line:0", identifier="a")
     two = Shown(payload="two &amp; three\nfour")
@@ -130,13 +130,15 @@ def test_a_cue_that_is_split_has_one_source_id() -> None:
     segments = cut(text)
     ids = set()
     for index in (0, 1):
-        for _, _, data in samples_of(text, body(text_segment(text, segments, index))):
+        for _, _, data in samples_of(text, body(text_segment(text, segments, index, unread))):
             for name, begin, end in boxes(data):
                 inside = {kind: data[a:b] for kind, a, b in boxes(data, begin, end)}
                 if name == "vttc" and inside["payl"] == b"<i>one</i>":
                     ids.add(inside["vsid"])
     assert len(ids) == 1
-    (whole,) = [data for *_, data in samples_of(text, body(text_segment(text, segments, 3)))][1:2]
+    (whole,) = [
+        data for *_, data in samples_of(text, body(text_segment(text, segments, 3, unread)))
+    ][1:2]
     assert b"vsid" not in whole
 
 
@@ -145,7 +147,7 @@ def test_stpp_segments_of_a_file() -> None:
     segments = cut(text)
     shown = []
     for index in range(4):
-        ((begin, end, data),) = samples_of(text, body(text_segment(text, segments, index)))
+        ((begin, end, data),) = samples_of(text, body(text_segment(text, segments, index, unread)))
         assert (begin, end) == (4000 * index, 4000 * index + 4000)
         root = etree.fromstring(data)
         assert len(root.findall(".//t:style", NS)) == 1
@@ -224,6 +226,10 @@ def wvtt(*payloads: str) -> bytes:
     )
 
 
+def unread(identity: SourceIdentity, offset: int, length: int) -> bytes:
+    raise AssertionError("samples stay where they are")
+
+
 def stored(*samples: tuple[int, bytes], entry: str = "wvtt") -> tuple[Track, bytes, list[int]]:
     """A track of (duration, bytes) at 90 kHz from 1 s on, its file, and a list of reads."""
     return stored_track(samples, entry=entry, timescale=90_000, start=90_000)
@@ -235,7 +241,7 @@ def test_stored_samples_are_cut_in_time_only() -> None:
     segments = cut(text)
     found = []
     for index in range(4):
-        parts = text_segment(text, segments, index)
+        parts = text_segment(text, segments, index, unread)
         found.append(
             [
                 (begin / 90_000, end / 90_000, [one.payload for one in decode_wvtt(data)])
@@ -255,10 +261,10 @@ def test_where_a_track_has_no_sample_an_empty_one_is_shown() -> None:
     track, file, _ = stored((90_000, TTML), entry="stpp")
     text = rendition(track)
     segments = cut(text)
-    (sample,) = samples_of(text, body(text_segment(text, segments, 3), file))
+    (sample,) = samples_of(text, body(text_segment(text, segments, 3, unread), file))
     assert sample[:2] == (12 * 90_000, 16 * 90_000)
     assert list(etree.fromstring(sample[2]).iter("{*}p")) == []
-    first = samples_of(text, body(text_segment(text, segments, 0), file))
+    first = samples_of(text, body(text_segment(text, segments, 0, unread), file))
     assert [(begin / 90_000, end / 90_000) for begin, end, _ in first] == [(0, 1), (1, 2), (2, 4)]
     assert first[1][2] == TTML
 

@@ -19,6 +19,7 @@ from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
 from tests.support.frames import decode
 from tests.support.isobmff import boxes
+from tests.support.license import licensed
 from tests.support.media import generated
 
 _PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"dinf")
@@ -63,7 +64,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def servicer() -> Iterator[OriginServicer]:
     with ThreadPoolExecutor(2) as executor:
-        yield OriginServicer(PresentationCache(64 << 20, executor))
+        yield OriginServicer(PresentationCache(64 << 20, executor), licensed())
 
 
 async def ask(

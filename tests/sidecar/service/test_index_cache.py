@@ -31,7 +31,7 @@ class Indexer:
 
     def __call__(self, source: Source, data_file: DataFile | None = None) -> MediaFile:
         self.calls.append(source.identity.path)
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         data = source.read(0, source.identity.size)
         if data.startswith(b"damaged"):
             raise InvalidMedia("it is damaged", box_path="moov", offset=8)

@@ -28,7 +28,7 @@ class Row:
         self.gate.set()
 
     def __call__(self, path: str) -> Answer:
-        self.gate.wait(5)
+        self.gate.wait(60)
         self.made.append(path)
         number = int(path.removeprefix("s-"))
         if number > LAST:

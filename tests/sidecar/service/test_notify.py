@@ -114,6 +114,7 @@ class Serve:
             env={
                 **os.environ,
                 "NOTIFY_SOCKET": manager.address,
+                "UspLicenseKey": "license/license.key",
                 "WATCHDOG_USEC": "600000",
             },
         )

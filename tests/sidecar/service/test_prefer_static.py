@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from sidecar.rpc import origin_pb2
+from sidecar.service.licensing import LONGEST_MS
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
 from sidecar.service.static import LOOK_AGAIN_MS, static_answer
+from tests.support.license import licensed
 from tests.support.media import generated
 
 MANIFEST = """<?xml version="1.0" encoding="utf-8"?>
@@ -37,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def servicer() -> Iterator[OriginServicer]:
     with ThreadPoolExecutor(2) as executor:
-        yield OriginServicer(PresentationCache(64 << 20, executor))
+        yield OriginServicer(PresentationCache(64 << 20, executor), licensed())
 
 
 async def ask(
@@ -86,7 +88,7 @@ async def test_a_file_that_is_there_is_served(
     (part,) = plan.parts
     assert (list(part.file.offset), list(part.file.length)) == ([0], [8])
     assert [source.path for source in plan.sources] == [os.path.realpath(file)]
-    assert plan.ttl_ms == 0
+    assert plan.ttl_ms == LONGEST_MS
 
 
 async def test_an_empty_file_has_an_empty_body(servicer: OriginServicer, root: Path) -> None:
@@ -108,7 +110,7 @@ async def test_without_the_directive_files_do_not_matter(
 ) -> None:
     put(root, "video.mpd")
     plan = (await ask(servicer, root, "video.mpd", static="off")).plan
-    assert plan.parts[0].inline and plan.ttl_ms == 0
+    assert plan.parts[0].inline and plan.ttl_ms == LONGEST_MS
 
 
 async def test_plans_read_ahead_leave_out_files_that_are_there(

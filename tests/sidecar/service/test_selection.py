@@ -15,6 +15,7 @@ from sidecar.formats.registry import KINDS
 from sidecar.rpc import origin_pb2
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
+from tests.support.license import licensed
 from tests.support.media import generated
 
 Ask = Callable[..., Coroutine[Any, Any, Any]]
@@ -25,7 +26,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     """The plan for a virtual path of clip.mp4 (10 s of video and audio) with a query."""
     shutil.copyfile(generated("bframes_closed.mp4"), tmp_path / "clip.mp4")
     with ThreadPoolExecutor(2) as executor:
-        servicer = OriginServicer(PresentationCache(64 << 20, executor))
+        servicer = OriginServicer(PresentationCache(64 << 20, executor), licensed())
 
         async def call(virtual_path: str, args: str = "") -> Any:
             request = origin_pb2.PlanRequest(

@@ -20,6 +20,7 @@ from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service import servicer
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.server import make_server
+from tests.support.license import licensed
 from tests.support.media import generated
 
 SIMPLE = b"""<?xml version="1.0" encoding="utf-8"?>
@@ -49,7 +50,7 @@ async def ask(
     root: Path, presentations: PresentationCache, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Ask]:
     """Sends a request with these fields through a Unix socket."""
-    server, _ = await make_server(presentations)
+    server, _ = await make_server(presentations, licensed())
     address = f"unix:{tmp_path_factory.mktemp('s')}/s"
     server.add_insecure_port(address)
     await server.start()
@@ -335,7 +336,7 @@ async def test_dropped_indexes_take_their_presentations_along(
 async def test_a_stop_lets_calls_in_flight_finish(
     root: Path, presentations: PresentationCache, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server, health = await make_server(presentations)
+    server, health = await make_server(presentations, licensed())
     address = f"unix:{tmp_path_factory.mktemp('s')}/s"
     server.add_insecure_port(address)
     await server.start()

@@ -47,6 +47,7 @@ class Serve:
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stderr=output,
+                env={**os.environ, "UspLicenseKey": "license/license.key"},
             )
 
     def socket(self, number: int) -> Path:
@@ -204,7 +205,9 @@ class Seen:
 def test_the_watchdog_hears_of_us_while_calls_are_answered(
     tmp_path: Path, children: list[Seen], well: bool
 ) -> None:
-    settings = supervisor.SupervisorSettings(sockets=tmp_path, workers=1, index_budget=1)
+    settings = supervisor.SupervisorSettings(
+        sockets=tmp_path, workers=1, index_budget=1, issuers=()
+    )
     watched = supervisor.Supervisor(settings, tmp_path, Notifier())
     watched._children = children  # type: ignore[assignment]
     assert watched._is_well() is well
