@@ -181,6 +181,7 @@ OPTIONS: dict[str, Option] = {
         meaning="how DASH segments are addressed",
     ),
     "mpd_sidecar_ttml": _switch("DASH: TTML as one file beside the segments"),
+    "mpd_sidecar_webvtt": _switch("DASH: WebVTT as one file beside the segments"),
     "start": _moment("begin of the clip, counted from `vbegin`"),
     "t": Option(
         read=parse_range,
