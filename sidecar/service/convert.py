@@ -34,7 +34,8 @@ class SourceTable:
         self._last_modified = last_modified
         self._messages: list[origin_pb2.Source] = []
         self._position: dict[str, int] = {}
-        self._common: dict[tuple[str, CacheClass, str], bytes] = {}
+        self._common: dict[tuple[str, CacheClass, str, str], bytes] = {}
+        self._ttl_ms = 0
         for identity in identities:
             self.position(identity)
 
@@ -52,9 +53,15 @@ class SourceTable:
         """How many files every plan lists."""
         return len(self._messages)
 
-    def common(self, content_type: str, cache_class: CacheClass, format_name: str) -> bytes:
+    def common(
+        self, content_type: str, cache_class: CacheClass, format_name: str, kind: str, ttl_ms: int
+    ) -> bytes:
         """The encoded fields that all successful plans of such content share."""
-        key = (content_type, cache_class, format_name)
+        if ttl_ms != self._ttl_ms:
+            # The same for all, but while it runs out.
+            self._ttl_ms = ttl_ms
+            self._common.clear()
+        key = (content_type, cache_class, format_name, kind)
         encoded = self._common.get(key)
         if encoded is None:
             encoded = self._common[key] = origin_pb2.Plan(
@@ -64,6 +71,8 @@ class SourceTable:
                 last_modified=self._last_modified,
                 sources=self._messages,
                 format=playout_of(format_name),
+                kind=kind,
+                ttl_ms=ttl_ms,
             ).SerializeToString()
         return encoded
 
@@ -79,9 +88,16 @@ def source_message(identity: SourceIdentity) -> origin_pb2.Source:
 
 
 def write_plan(
-    message: origin_pb2.Plan, plan: Plan, sources: SourceTable, format_name: str = ""
+    message: origin_pb2.Plan,
+    plan: Plan,
+    sources: SourceTable,
+    format_name: str = "",
+    *,
+    kind: str = "",
+    ttl_ms: int = 0,
 ) -> None:
-    """Fills the empty ``message`` with a successful ``plan`` of a format, if of any.
+    """Fills the empty ``message`` with a successful ``plan`` of a format, if of any, that answers a
+    request of ``kind`` and may be kept for ``ttl_ms`` milliseconds, 0 = while its sources hold.
 
     The entity tag covers everything that the body depends on: inline bytes, ranges, and size and
     mtime of each file, not its path or inode, so that two origins with copies of a file agree.
@@ -132,7 +148,9 @@ def write_plan(
     message.etag = f'"{digest.hexdigest()}"'
     for name, value in plan.headers:
         message.headers.add(name=name, value=value)
-    message.MergeFromString(sources.common(plan.content_type, plan.cache_class, format_name))
+    message.MergeFromString(
+        sources.common(plan.content_type, plan.cache_class, format_name, kind, ttl_ms)
+    )
     # Files of this plan alone, behind those that all plans of the presentation list.
     for at, (ranges, source_of_part) in enumerate(kept, sources.count):
         ranges.source = at

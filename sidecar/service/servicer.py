@@ -13,18 +13,23 @@ import structlog
 from sidecar.errors import MediaError, NoLicense, NotFound, OriginError, Result, StorageError
 from sidecar.formats.registry import find
 from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
-from sidecar.license.terms import VOD
+from sidecar.license.terms import VOD, License
 from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.content import resolve
 from sidecar.service.convert import SourceTable, refusal, write_plan
-from sidecar.service.licensing import DIRECTIVE, Licensing
+from sidecar.service.licensing import DIRECTIVE, Licensing, lasting_ms
 from sidecar.service.maker import Maker
 from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
 from sidecar.service.spool import Spool
-from sidecar.service.static import prefers_static, static_answer, yield_to_static
+from sidecar.service.static import (
+    LOOK_AGAIN_MS,
+    prefers_static,
+    static_answer,
+    yield_to_static,
+)
 from sidecar.storage.local import open_local
 from sidecar.timeline.clips import WHOLE
 
@@ -69,20 +74,19 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         """The plan for ``request`` and those read ahead; never raises for what a client asked."""
         directives = {given.name: tuple(given.args) for given in request.directives}
         try:
-            longest_ms = self._licensing.require(VOD, directives.pop(DIRECTIVE, None))
+            license = self._licensing.require(VOD, directives.pop(DIRECTIVE, None))
         except NoLicense as error:  # which is in the log already, or was within a minute
             format_name, kind_name = _names(request, directives)
             return origin_pb2.PlanReply(
                 plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
             )
-        reply = await self._plan(request, directives)
-        reply.plan.ttl_ms = min(reply.plan.ttl_ms or longest_ms, longest_ms)
-        for ahead in reply.ahead:
-            ahead.plan.ttl_ms = min(ahead.plan.ttl_ms or longest_ms, longest_ms)
-        return reply
+        return await self._plan(request, directives, license)
 
     async def _plan(
-        self, request: origin_pb2.PlanRequest, directives: dict[str, tuple[str, ...]]
+        self,
+        request: origin_pb2.PlanRequest,
+        directives: dict[str, tuple[str, ...]],
+        license: License,
     ) -> origin_pb2.PlanReply:
         format_name = kind_name = ""
         try:
@@ -96,9 +100,12 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 )
             if is_packaged(request.path, directives):
                 format_name, kind_name = "hds", "hds.packaged"
-                return await self._packaged(request)
+                return await self._packaged(request, license)
             static = prefers_static(directives)
-            if static and (stands := await asyncio.to_thread(_static, request)) is not None:
+            if (
+                static
+                and (stands := await asyncio.to_thread(_static, request, license)) is not None
+            ):
                 return stands
             found = find(request.virtual_path)
             if found is None:
@@ -110,19 +117,28 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if kind.stored is not None:
                 stored = await asyncio.to_thread(self._answer_stored, kind.stored, request)
             if stored is not None:
-                write_plan(reply.plan, stored[0].plan, stored[1], format_name)
-                reply.plan.kind = kind_name
+                ttl_ms = lasting_ms(license)
+                write_plan(
+                    reply.plan,
+                    stored[0].plan,
+                    stored[1],
+                    format_name,
+                    kind=kind_name,
+                    ttl_ms=ttl_ms,
+                )
                 return reply
             loaded = await self._presentations.get(
                 request.document_root, request.path, directives.get(_ALLOW_SRC, ())
             )
             answer = await self._answer(kind, match, request, loaded, directives)
-            write_plan(reply.plan, answer.plan, loaded.sources, format_name)
-            reply.plan.kind = kind_name
+            ttl_ms = lasting_ms(license)
+            if static:
+                ttl_ms = min(ttl_ms, LOOK_AGAIN_MS)
+            written = (loaded.sources, format_name)
+            write_plan(reply.plan, answer.plan, *written, kind=kind_name, ttl_ms=ttl_ms)
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
-                write_plan(ahead.plan, plan, loaded.sources, format_name)
-                ahead.plan.kind = kind_name
+                write_plan(ahead.plan, plan, *written, kind=kind_name, ttl_ms=ttl_ms)
             if static:
                 await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
@@ -139,13 +155,16 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             )
         return reply
 
-    async def _packaged(self, request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply:
+    async def _packaged(
+        self, request: origin_pb2.PlanRequest, license: License
+    ) -> origin_pb2.PlanReply:
         plan, sources = await asyncio.to_thread(
             packaged_answer, request.document_root, request.path, request.virtual_path, self._read
         )
         reply = origin_pb2.PlanReply()
-        write_plan(reply.plan, plan, sources, "hds")
-        reply.plan.kind = "hds.packaged"
+        write_plan(
+            reply.plan, plan, sources, "hds", kind="hds.packaged", ttl_ms=lasting_ms(license)
+        )
         return reply
 
     def _answer_stored(
@@ -202,13 +221,12 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
 
 
-def _static(request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply | None:
+def _static(request: origin_pb2.PlanRequest, license: License) -> origin_pb2.PlanReply | None:
     found = static_answer(request.document_root, request.path, request.virtual_path)
     if found is None:
         return None
     reply = origin_pb2.PlanReply()
-    write_plan(reply.plan, *found)
-    reply.plan.kind = "static"
+    write_plan(reply.plan, *found, kind="static", ttl_ms=lasting_ms(license))
     return reply
 
 
