@@ -209,13 +209,14 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         if not (reads if isinstance(reads, bool) else reads(asked)):
             return kind.answer(asked)
 
-        def make(virtual_path: str) -> Answer:
-            if virtual_path == asked.virtual_path:
-                return kind.answer(asked)
-            following = kind.pattern.fullmatch(virtual_path)
-            if following is None:
+        def make(virtual_path: str, more: int) -> Answer:
+            match = kind.pattern.fullmatch(virtual_path)
+            if match is None:
                 raise NotFound("no segment has this name")
-            return kind.answer(replace(asked, virtual_path=virtual_path, match=following))
+            read_ahead = more if kind.follows else asked.read_ahead
+            return kind.answer(
+                replace(asked, virtual_path=virtual_path, match=match, read_ahead=read_ahead)
+            )
 
         question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
         return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
