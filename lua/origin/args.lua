@@ -39,6 +39,7 @@ _M.options = {
     mpd_minimum_fragment_length = true,
     mpd_segment_template = true,
     mpd_sidecar_ttml = true,
+    mpd_sidecar_webvtt = true,
     start = true,
     t = true,
     time_shift = true,

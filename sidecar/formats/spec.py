@@ -45,8 +45,8 @@ class Request:
 class Answer:
     """A plan, and plans for virtual paths that a sequential client asks for next.
 
-    ``following``: virtual paths that it asks for next, in order, where answers cost so much that
-    they are made ahead only for clients that have been seen to go on.
+    ``following``: of rows with ``follows``, virtual paths that it asks for next, in order;
+    ``ahead`` then has plans for the first ones.
     """
 
     plan: Plan
@@ -65,6 +65,9 @@ class RequestKind:
     a function where that is true of some of its requests only.
     ``lists``: the answer depends on what the query selects; media segments do not, so for them
     ``Request.selected`` is everything and ``Request.clip`` the whole.
+    ``follows``: answers cost so much that those to ``Answer.following`` are made ahead only for
+    clients that have been seen to go on; ``Request.read_ahead`` is how many to make along, or
+    fewer.
     ``stored``: answers from a media file that has not been indexed, given the options of the query;
     None when it has to be.
     """
@@ -75,4 +78,5 @@ class RequestKind:
     answer: Callable[[Request], Answer]
     reads_media: bool | Callable[[Request], bool] = False
     lists: bool = True
+    follows: bool = False
     stored: StoredAnswer | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,9 @@ class ArchiveFolder:
         self._index = index
         self._paths: dict[int, str] = {}
         path = index.path
-        self.source = SourceIdentity(str(path.with_name(f"{path.stem}-*")), 0, 0, 0)
+        name = str(path.with_name(f"{path.stem}-*"))
+        # Not a size, but it tells archives apart where contents are told apart by it.
+        self.source = SourceIdentity(name, crc32(name.encode()), 0, 0)
 
     def identity(self, file: int) -> SourceIdentity:
         """File number ``file`` as it is now. Raises ``FragmentNotFound`` when it was removed."""

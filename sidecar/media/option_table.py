@@ -233,6 +233,7 @@ OPTIONS: dict[str, Option] = {
         meaning="how DASH segments are addressed",
     ),
     "mpd_sidecar_ttml": _switch("DASH: TTML as one file beside the segments"),
+    "mpd_sidecar_webvtt": _switch("DASH: WebVTT as one file beside the segments"),
     "restart_on_encoder_reconnect": _of_point(
         _read_flag, _FLAG, "whether an encoder may go on after an end of stream"
     ),

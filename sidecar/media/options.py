@@ -72,6 +72,7 @@ class Options:
     mpd_segment_template: str = "time"
     mpd_min_buffer_time: Fraction = Fraction(10)
     mpd_sidecar_ttml: bool = False
+    mpd_sidecar_webvtt: bool = False
     fixed_gop: bool = False
     filter: Filter | None = None
     variant_set: tuple[Filter, ...] = ()

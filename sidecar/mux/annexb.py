@@ -19,14 +19,20 @@ _MAX_UNITS = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AccessUnits:
-    """Access unit i is ``prefix[i]`` (delimiter, parameter sets) and then
-    ``data[begin[i] : end[i]]``; ``size``: bytes of both. All columns are int64[n]."""
+    """Access unit i is ``prefix[i]`` (delimiter, parameter sets, the first start code) and then
+    ``data[begin[i] : end[i]]``; ``size``: bytes of both. These columns are int64[n].
 
-    data: bytearray
+    ``coded``, ``code``: int64[m]: in access unit ``coded[j]``, a start code takes the place of the
+    four bytes at ``data[code[j]]``.
+    """
+
+    data: bytes | bytearray
     prefix: list[bytes]
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
     size: NDArray[np.int64]
+    coded: NDArray[np.int64]
+    code: NDArray[np.int64]
 
 
 def access_units(
@@ -36,7 +42,8 @@ def access_units(
     size: NDArray[np.int64],
     entry: NDArray[np.bool_],
 ) -> AccessUnits:
-    """The samples of ``size`` bytes (int64[n], all positive) as access units.
+    """The samples of ``size`` bytes (int64[n], all positive) as access units; they stay where they
+    are.
 
     Each gets a delimiter when it has none. ``parameter_sets`` (with start codes) go before those
     with which a decoder may begin (``entry``: bool[n]), unless they hold their own. No NAL unit is
@@ -44,41 +51,52 @@ def access_units(
 
     Raises ``InvalidMedia`` when NAL units do not fill their sample.
     """
+    data: bytes | bytearray = samples.data
     position = samples.position
-    if nal.length_size == 4:
-        data = bytearray(samples.data)
-    else:
+    if nal.length_size != 4:
         data, position, size = _widened(nal.length_size, samples, size)
     end = position + size
-    units, delimited, held = _walk(nal, data, position, end)
-    bytes_ = np.frombuffer(data, dtype=np.uint8)
-    lengths = np.ndarray((max(0, len(data) - 3),), ">u4", data, strides=(1,))
-    begin = position
-    delimiter = START_CODE + nal.delimiter_unit
-    prefix = [b"" if own else delimiter for own in delimited.tolist()]
+    walked = _walk(nal, data, position, end)
+    delimited, held = walked.delimited, walked.held
+    begin = position + 4
+    usual = START_CODE + nal.delimiter_unit + START_CODE
+    prefix = [START_CODE if own else usual for own in delimited.tolist()]
     wanted = (1 << len(nal.parameter_sets)) - 1
     for at in np.flatnonzero(entry & (held != wanted)).tolist() if parameter_sets else ():
         if delimited[at]:
             # Parameter sets come behind the delimiter: it moves to the front of them.
             first = int(position[at])
-            after = first + 4 + int(lengths[first])
-            prefix[at] = START_CODE + bytes(data[first + 4 : after])
-            begin = position.copy() if begin is position else begin
+            after = first + 4 + int.from_bytes(data[first : first + 4])
+            prefix[at] = START_CODE + data[first + 4 : after] + parameter_sets
             begin[at] = after
-        prefix[at] += parameter_sets
-    bytes_[units[:, np.newaxis] + np.arange(4)] = (0, 0, 0, 1)
+            if after < end[at]:
+                prefix[at] += START_CODE
+                begin[at] += 4
+        else:
+            prefix[at] = START_CODE + nal.delimiter_unit + parameter_sets + START_CODE
     total = end - begin + np.fromiter(map(len, prefix), np.int64, len(prefix))
-    return AccessUnits(data, prefix, begin, end, total)
+    return AccessUnits(data, prefix, begin, end, total, walked.coded, walked.code)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Walked:
+    """``delimited``: bool[n], whether a sample begins with a delimiter; ``held``: int64[n], bits,
+    which parameter sets it holds; ``coded``, ``code``: sample and position of all NAL units but
+    the first ones."""
+
+    delimited: NDArray[np.bool_]
+    held: NDArray[np.int64]
+    coded: NDArray[np.int64]
+    code: NDArray[np.int64]
 
 
 def _walk(
-    nal: NalFormat, data: bytearray, begin: NDArray[np.int64], end: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    """(where units begin int64[m], whether a sample begins with a delimiter bool[n], which
-    parameter sets it holds: bits int64[n]). All samples are walked in step, unit by unit."""
-    count = len(begin)
-    held = np.zeros(count, dtype=np.int64)
-    delimited = np.zeros(count, dtype=np.bool_)
+    nal: NalFormat,
+    data: bytes | bytearray,
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+) -> _Walked:
+    """All samples are walked in step, unit by unit."""
     if len(data) < 5:
         raise InvalidMedia("a sample is too short for a NAL unit")
     bits = np.zeros(256, dtype=np.int64)
@@ -87,33 +105,32 @@ def _walk(
     types = np.frombuffer(data, dtype=np.uint8)
     # Overlapping words: the length at any byte is one look-up.
     words = np.ndarray((len(data) - 3,), ">u4", data, strides=(1,))
-    found = []
-    index: NDArray[np.int64] | None = None
+    held = delimited = None
+    # Of all turns but the first.
+    coded: list[NDArray[np.int64]] = []
+    code: list[NDArray[np.int64]] = []
     at, stop = begin, end
     for turn in range(_MAX_UNITS):
-        if not np.count_nonzero(at + 4 > stop):
-            following = at + 4 + words[at]
-        else:
+        if np.count_nonzero(at + 4 > stop):
             raise InvalidMedia("a NAL unit length does not fit into its sample")
+        following = at + 4 + words[at]
         if np.count_nonzero(following > stop):
             raise InvalidMedia("a NAL unit runs over the end of its sample")
-        found.append(at)
         kind = types[np.minimum(at + 4, len(data) - 1)] >> nal.shift & nal.mask
-        if turn == 0:
-            delimited[:] = kind == nal.delimiter
+        if held is None or delimited is None:
+            delimited = kind == nal.delimiter
             held = bits[kind]
         else:
-            held[index] |= bits[kind]
-        going = following < stop
-        left = np.count_nonzero(going)
-        if not left:
-            return np.concatenate(found), delimited, held
-        if left != len(going):
-            at, stop = following[going], stop[going]
-            index = going.nonzero()[0] if index is None else index[going]
-        else:
-            at = following
-            index = np.arange(count) if index is None else index
+            held[coded[-1]] |= bits[kind]
+        going = (following < stop).nonzero()[0]
+        if not len(going):
+            if not turn:
+                none = np.empty(0, dtype=np.int64)
+                return _Walked(delimited, held, none, none)
+            return _Walked(delimited, held, np.concatenate(coded), np.concatenate(code))
+        at, stop = following[going], stop[going]
+        coded.append(going if not turn else coded[-1][going])
+        code.append(at)
     raise InvalidMedia(f"a sample has more than {_MAX_UNITS} NAL units")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,10 @@ from sidecar.errors import InvalidMedia, MediaError, UnsupportedMedia
 from sidecar.media.track import Kind, Track
 from sidecar.mux.annexb import access_units
 from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID
-from sidecar.mux.pes import Buffer, PesStream
+from sidecar.mux.pes import PesStream, Stored
 from sidecar.mux.psi import StreamInfo, language, registration
 from sidecar.mux.samples import SampleBytes
-from sidecar.mux.timestamps import unwrapped
+from sidecar.mux.timestamps import unwrapped, unwrapped_time
 
 # Stream types (ISO/IEC 13818-1 table 2-34, ATSC A/53 part 3 for AC-3).
 _H264, _H265, _ADTS, _MPEG1_AUDIO, _MPEG2_AUDIO, _AC3, _EAC3 = (
@@ -92,73 +93,76 @@ def stream_info(track: Track, spoken: str | None) -> StreamInfo:
 def video_stream(
     track: Track,
     info: StreamInfo,
-    first: int,
+    first: Sequence[int],
     samples: SampleBytes,
-    size: NDArray[np.int64],
     *,
     alone_at: int | None = None,
 ) -> PesStream | None:
-    """The samples from ``first`` on (``size``: int64[n]), one access unit in each PES packet.
+    """The samples from ``first[0]`` to ``first[-1]``, one access unit in each PES packet.
 
-    Decoding times are those of the track, early enough that no picture is presented before it is
-    decoded. ``alone_at``: ticks at which a single sample is decoded and presented instead. None
-    when no sample has a byte. Raises ``InvalidMedia`` as ``access_units`` does.
+    ``first``: sample numbers with which segments begin, and the one behind the last. Decoding times
+    are those of the track, early enough that no picture is presented before it is decoded.
+    ``alone_at``: ticks at which a single sample is decoded and presented instead. None when no
+    sample has a byte. Raises ``InvalidMedia`` as ``access_units`` does.
     """
-    columns, last = track.samples, first + len(size)
-    sync = np.ones(len(size), np.bool_) if columns.sync is None else columns.sync[first:last]
+    columns, begin, last = track.samples, first[0], first[-1]
+    size = columns.size[begin:last].astype(np.int64)
+    sync = np.ones(len(size), np.bool_) if columns.sync is None else columns.sync[begin:last]
     if alone_at is not None:
         dts = pts = np.array([alone_at], dtype=np.int64)
     else:
-        dts = columns.decode_time[first:last] - track.edit_media_time
+        dts = columns.decode_time[begin:last] - track.edit_media_time
         pts = dts
         if columns.composition_offset is not None:
-            pts = dts + columns.composition_offset[first:last]
+            pts = dts + columns.composition_offset[begin:last]
             dts = dts - columns.composition_delay
     held = size > 0
-    if np.count_nonzero(held) != len(size):
-        if not held.any():
+    bounds = _bounds(first, held)
+    if bounds[-1] != len(size):
+        if not bounds[-1]:
             return None
         size, sync, dts, pts = size[held], sync[held], dts[held], pts[held]
         samples = SampleBytes(samples.data, samples.position[held])
     entry = sync.copy()
-    entry[0] = True  # whatever begins a segment must be decodable as far as the source allows
+    # Whatever begins a segment must be decodable as far as the source allows.
+    entry[[at for at, end in itertools.pairwise(bounds) if end > at]] = True
     assert isinstance(track.facts, VideoFacts)
     nal = nal_format(track.facts.sample_entry, track.sample_entry_box)
     try:
         units = access_units(nal, track.facts.codec_private_data, samples, size, entry)
     except InvalidMedia as error:
         error.path = track.source.path
-        error.offset = int(columns.offset[first])
+        error.offset = int(columns.offset[begin])
         raise
-    view = memoryview(units.data)
-    pieces: list[list[Buffer]] = [
-        [prefix, view[begin:end]]
-        for prefix, begin, end in zip(
-            units.prefix, units.begin.tolist(), units.end.tolist(), strict=True
-        )
-    ]
     decoding = unwrapped(dts, track.timescale)
     return PesStream(
         pid=VIDEO_PID,
         info=info,
+        first=bounds,
         pts=decoding if pts is dts else unwrapped(pts, track.timescale),
         dts=decoding,
         order=decoding,
         size=units.size,
-        pieces=pieces,
+        pieces=[(prefix,) for prefix in units.prefix],
+        stored=Stored(units.data, units.begin, units.end, units.coded, units.code),
         random_access=sync,
         has_pcr=True,
     )
 
 
-def audio_frames(track: Track, samples: SampleBytes, size: NDArray[np.int64]) -> list[Buffer]:
+def _bounds(first: Sequence[int], held: NDArray[np.bool_]) -> list[int]:
+    """Where segments that begin with the samples ``first`` begin among those that are ``held``."""
+    if np.count_nonzero(held) == len(held):
+        return [at - first[0] for at in first]
+    before = np.concatenate(([0], np.cumsum(held)))
+    return [int(before[at - first[0]]) for at in first]
+
+
+def audio_frames(track: Track, samples: SampleBytes, size: NDArray[np.int64]) -> list[bytes]:
     """The frames of AAC with their ADTS headers, or of other codecs as they are: an entry or two
     for each of ``size`` (int64[n], bytes of the samples)."""
-    view = memoryview(samples.data)
-    frames: list[Buffer] = [
-        view[begin : begin + length]
-        for begin, length in zip(samples.position.tolist(), size.tolist(), strict=True)
-    ]
+    data, begin = samples.data, samples.position
+    frames = [data[at:end] for at, end in zip(begin.tolist(), (begin + size).tolist(), strict=True)]
     if not needs_adts(track):
         return frames
     assert isinstance(track.facts, AudioFacts)
@@ -167,7 +171,7 @@ def audio_frames(track: Track, samples: SampleBytes, size: NDArray[np.int64]) ->
     except InvalidMedia as error:
         error.path = track.source.path
         raise
-    paired: list[Buffer] = [b""] * (2 * len(frames))
+    paired = [b""] * (2 * len(frames))
     paired[::2] = [headers[at : at + HEADER_BYTES] for at in range(0, len(headers), HEADER_BYTES)]
     paired[1::2] = frames
     return paired
@@ -181,64 +185,77 @@ def needs_adts(track: Track) -> bool:
 def audio_stream(
     track: Track,
     info: StreamInfo,
-    first: int,
+    first: Sequence[int],
     samples: SampleBytes,
-    size: NDArray[np.int64],
     *,
-    not_before: int | None,
+    not_before: Sequence[int | None],
 ) -> PesStream | None:
-    """The samples from ``first`` on (``size``: int64[n]), several frames in each PES packet.
+    """The samples from ``first[0]`` to ``first[-1]``, several frames in each PES packet.
 
-    ``not_before``: 90 kHz, when the first picture is sent, which begins the segment. None when no
-    sample has a byte.
+    ``first``: as in ``video_stream``. ``not_before``: 90 kHz, when the first picture of each
+    segment is sent, which begins it; None = it has none. None when no sample has a byte.
     """
-    time = track.samples.decode_time[first : first + len(size)] - track.edit_media_time
+    begin, last = first[0], first[-1]
+    size = track.samples.size[begin:last].astype(np.int64)
+    time = track.samples.decode_time[begin:last] - track.edit_media_time
     held = size > 0
-    if np.count_nonzero(held) != len(size):
-        if not held.any():
+    bounds = _bounds(first, held)
+    if bounds[-1] != len(size):
+        if not bounds[-1]:
             return None
         size, time = size[held], time[held]
         samples = SampleBytes(samples.data, samples.position[held])
     frames = audio_frames(track, samples, size)
     each = len(frames) // len(size)
     length = size + (HEADER_BYTES if each == 2 else 0)
-    begin = _groups(track, time, int(length.sum()))
-    bounds = [*begin.tolist(), len(size)]
-    pts = unwrapped(time[begin], track.timescale)
+    starts: list[int] = []
+    packets = [0]
+    for at, end in itertools.pairwise(bounds):
+        if end > at:
+            starts += [at + one for one in _groups(track, time[at:end], length[at:end])]
+        packets.append(len(starts))
+    pts = unwrapped(time[starts], track.timescale)
     order = pts - _AUDIO_LEAD
-    if not_before is not None:
-        order = np.maximum(order, not_before)
+    for picture, (at, end) in zip(not_before, itertools.pairwise(packets), strict=True):
+        if picture is not None:
+            np.maximum(order[at:end], picture, out=order[at:end])
     return PesStream(
         pid=AUDIO_PID,
         info=info,
+        first=packets,
         pts=pts,
         dts=pts,
         order=order,
-        size=np.add.reduceat(length, begin),
-        pieces=[frames[each * a : each * b] for a, b in itertools.pairwise(bounds)],
+        size=np.add.reduceat(length, starts),
+        pieces=[frames[each * a : each * b] for a, b in itertools.pairwise([*starts, len(size)])],
     )
 
 
-def _groups(track: Track, time: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Indices of the frames (at ``time``, ticks) that begin a PES packet: ascending, 0 first.
+def _groups(track: Track, time: NDArray[np.int64], length: NDArray[np.int64]) -> Sequence[int]:
+    """Indices of the frames (at ``time``, ticks; ``length``, bytes) that begin a PES packet:
+    ascending, 0 first.
 
     Only the first frame of a packet has a timestamp, so none goes over a gap.
     """
     count = len(time)
     if count == 1:
-        return np.zeros(1, dtype=np.int64)
+        return (0,)
     duration = np.diff(time)
     usual = int(duration[count // 2 - 1])
     most = min(
-        _AUDIO_BYTES * count // length, int(_AUDIO_SECONDS * track.timescale / max(usual, 1))
+        _AUDIO_BYTES * count // int(np.add.reduce(length)),
+        int(_AUDIO_SECONDS * track.timescale / max(usual, 1)),
     )
+    gaps = np.abs(duration - usual) > 1
+    if not np.count_nonzero(gaps):
+        return range(0, count, max(1, most))
     begins = np.arange(count) % max(1, most) == 0
-    begins[1:] |= np.abs(duration - usual) > 1
-    return np.flatnonzero(begins)
+    begins[1:] |= gaps
+    found: list[int] = np.flatnonzero(begins).tolist()
+    return found
 
 
 def end_time(track: Track, last: int) -> int:
     """When sample ``last`` is decoded, or when the one before it has been: 90 kHz."""
     ticks = int(track.samples.decode_time[last]) - track.edit_media_time
-    ticks -= track.samples.composition_delay
-    return int(unwrapped(np.array([ticks]), track.timescale)[0])
+    return unwrapped_time(ticks - track.samples.composition_delay, track.timescale)

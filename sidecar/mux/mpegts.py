@@ -1,4 +1,4 @@
-"""A transport stream of one program, a segment at a time (ISO/IEC 13818-1, RFC 8216 3.2).
+"""Transport streams of one program, consecutive segments at a time (ISO/IEC 13818-1, RFC 8216 3.2).
 
 Continuity counters need no memory of earlier segments. PAT and PMT come once in each, so their
 counter is the segment's index. The packets of an elementary stream are a multiple of 16 in each
@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.mux.pes import BLOCK, Buffer, Packed, PesStream, clock_reference, packed
+from sidecar.mux.annexb import START_CODE
+from sidecar.mux.pes import BLOCK, Packed, PesStream, clock_reference, packed
 from sidecar.mux.psi import PACKET, StreamInfo, tables
 
 VIDEO_PID = 0x100
@@ -22,87 +25,170 @@ AUDIO_PID = 0x101
 
 _BLOCK = np.dtype((np.void, BLOCK))
 _PACKET = np.dtype([("head", ">u4"), ("body", _BLOCK)])
+_WHOLE = np.dtype((np.void, PACKET))
+_HEAD_BYTES = PACKET - BLOCK
+_TABLES = 2  # packets
+# Times of one segment, 90 kHz, are further apart from those of the next in the order of sending.
+_SEGMENT_SHIFT, _EARLIER = 56, 1 << 54
+_Number = TypeVar("_Number", np.int64, np.uint32)
 
 # The clock comes with every picture; where pictures are further apart, at least as often as this.
 _CLOCK_INTERVAL = 8_100
 _CLOCK_STEP = 7_200
 
 
-def transport_stream(
+def transport_streams(
     program: Sequence[tuple[int, StreamInfo]],
     streams: Sequence[PesStream],
     *,
     index: int,
-    end: int,
-) -> memoryview:
-    """The packets of segment ``index``.
+    ends: Sequence[int],
+) -> list[memoryview]:
+    """The packets of segment ``index`` and of those after it, one for each of ``ends``.
 
-    ``program``: PID and description of all elementary streams, whether or not the segment has any
-    of their packets; the first carries the clock. ``streams``: those that it has packets of.
-    ``end``: 90 kHz, when the segment after it begins to be decoded.
+    ``program``: PID and description of all elementary streams, whether or not a segment has any
+    of their packets; the first carries the clock. ``streams``: those that there are packets of.
+    ``ends``: 90 kHz, when the segment after each begins to be decoded. A segment is the same
+    whichever others are made with it.
     """
-    clock_pid = program[0][0]
-    psi = tables(tuple(program), clock_pid, index & 15)
+    clock_pid, count = program[0][0], len(ends)
+    psi = [tables(tuple(program), clock_pid, index + at & 15) for at in range(count)]
     if not streams:
-        return memoryview(psi)
+        return [memoryview(one) for one in psi]
     layout = packed(streams)
-    clock = _clock_between(clock_pid, streams, end)
+    clock, clock_segment = _clocks(clock_pid, streams, ends)
+    sent = _sent(streams, layout, clock, clock_segment, count)
 
-    order = np.concatenate([*(stream.order for stream in streams), clock])
-    # At the same time, the clock goes first and streams in their order.
-    rank = np.arange(1, len(order) + 1)
-    rank[layout.first[-1] :] = 0
-    count = np.concatenate([layout.blocks, np.ones_like(clock)])
-    sequence = np.lexsort((rank, order))
-    # Where each PES packet begins, in packets; PAT and PMT come first.
-    row = np.empty(len(sequence), dtype=np.int64)
-    row[sequence] = 2 + np.cumsum(count[sequence]) - count[sequence]
-
-    bodies = [*layout.body, *((_clock_block(time),) for time in clock)]
-    pieces: list[Buffer] = []
-    for at in sequence.tolist():
-        pieces += bodies[at]
-    body = np.frombuffer(b"".join(pieces), dtype=_BLOCK)
-
-    packets = np.empty(2 + len(body), dtype=_PACKET)
-    packets["body"][2:] = body
-    head = _packet_headers(streams, layout, row, len(packets), clock_pid)
-    packets["head"] = head
+    packets = _stored(streams, layout, sent)
+    packets["head"] = _packet_headers(streams, layout, sent, clock_pid)
+    body = b"".join([*map(_clock_block, clock.tolist()), layout.body])
+    composed = np.append(np.ones_like(clock), layout.composed) if len(clock) else layout.composed
+    rows = _runs(sent.row[count:], composed)
+    packets["body"][rows] = np.frombuffer(body, dtype=_BLOCK)
     raw = packets.view(np.uint8)
-    raw[: 2 * PACKET] = np.frombuffer(psi, dtype=np.uint8)
-    return raw.data
+    _put_start_codes(raw, streams, layout, sent.payload)
+    begin = [PACKET * at for at in sent.row[:count].tolist()]
+    for at, table in zip(begin, psi, strict=True):
+        raw[at : at + _TABLES * PACKET] = np.frombuffer(table, dtype=np.uint8)
+    return [raw.data[a:b] for a, b in itertools.pairwise([*begin, len(raw)])]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Sent:
+    """What is sent when: the tables of each segment, then packets with the clock alone, then PES
+    packets as in ``Packed``, as columns of length m.
+
+    ``sequence``: their order; ``count``: packets of each, in that order; ``row``: the first packet
+    of each; ``alone``, ``payload``: the parts of ``row`` that are the clock's and the PES packets'.
+    """
+
+    sequence: NDArray[np.int64]
+    count: NDArray[np.int64]
+    row: NDArray[np.int64]
+    alone: NDArray[np.int64]
+    payload: NDArray[np.int64]
+
+    def spread(self, column: NDArray[_Number]) -> NDArray[_Number]:
+        """``column`` (length m) for each packet."""
+        return np.repeat(column[self.sequence], self.count)
+
+
+def _sent(
+    streams: Sequence[PesStream],
+    layout: Packed,
+    clock: NDArray[np.int64],
+    clock_segment: NDArray[np.int64],
+    segments: int,
+) -> _Sent:
+    every = np.arange(segments) << _SEGMENT_SHIFT
+    # Of what is sent at the same time, what stands first here goes first.
+    keys = [every - _EARLIER, clock + (clock_segment << _SEGMENT_SHIFT)]
+    for stream in streams:
+        if segments == 1:
+            keys.append(stream.order)
+        else:
+            keys.append(stream.order + np.repeat(every, np.diff(stream.first)))
+    sequence = np.argsort(np.concatenate(keys), kind="stable")
+    before = segments + len(clock)
+    count = np.ones(len(sequence), dtype=np.int64)
+    count[:segments] = _TABLES
+    count[before:] = layout.blocks
+    count = count[sequence]
+    row = np.empty_like(count)
+    row[sequence] = np.cumsum(count) - count
+    return _Sent(
+        sequence=sequence,
+        count=count,
+        row=row,
+        alone=row[segments:before],
+        payload=row[before:],
+    )
+
+
+def _stored(streams: Sequence[PesStream], layout: Packed, sent: _Sent) -> NDArray[np.void]:
+    """All packets, with what is stored of ``streams`` (of one of them at the most) in its place."""
+    total = int(np.add.reduce(sent.count))
+    data = next((one.stored.data for one in streams if one.stored is not None), b"")
+    if len(data) < PACKET:
+        return np.empty(total, dtype=_PACKET)
+    # Every packet is a copy of 188 bytes, the last 184 of which are those that it shall have: one
+    # call copies them all. Where they are not in the data, any bytes will do for now.
+    windows = np.ndarray((len(data) - PACKET + 1,), _WHOLE, data, strides=(1,))
+    origin = np.zeros(len(sent.row), dtype=np.int64)
+    first = len(origin) - len(sent.payload)
+    origin[first:] = layout.rest - _HEAD_BYTES - BLOCK * (sent.payload + layout.composed)
+    begin = sent.spread(origin)
+    begin += np.arange(0, total * BLOCK, BLOCK)
+    np.clip(begin, 0, len(windows) - 1, out=begin)
+    return windows[begin].view(_PACKET)
 
 
 def _packet_headers(
+    streams: Sequence[PesStream], layout: Packed, sent: _Sent, clock_pid: int
+) -> NDArray[np.uint32]:
+    """The first four bytes of each packet; of the tables, any."""
+    before = len(sent.row) - len(sent.payload)
+    # Continuity counters: each stream has a multiple of 16 packets, so one count serves them all.
+    counter = np.zeros(len(sent.row), dtype=np.uint32)
+    counter[before:] = np.cumsum(layout.blocks) - layout.blocks - sent.payload
+    fixed = np.zeros(len(sent.row), dtype=np.uint32)
+    for stream, (begin, end) in zip(streams, itertools.pairwise(layout.first), strict=True):
+        fixed[before + begin : before + end] = 0x47000010 | stream.pid << 8
+    head = sent.spread(counter)
+    head += np.arange(len(head), dtype=np.uint32)
+    head &= 15
+    head |= sent.spread(fixed)
+
+    head[sent.payload] |= np.where(layout.adapted, np.uint32(0x400020), np.uint32(0x400000))
+    for at, length in layout.tail.items():
+        stop = int(sent.payload[at] + layout.blocks[at])
+        head[stop - length : stop] |= 0x20
+    if len(sent.alone):
+        counted = np.cumsum(head >> 8 & 0x1FFF == clock_pid)[sent.alone]
+        head[sent.alone] = 0x47000020 | clock_pid << 8 | (counted - 1 & 15).astype(np.uint32)
+    return head
+
+
+def _put_start_codes(
+    raw: NDArray[np.uint8],
     streams: Sequence[PesStream],
     layout: Packed,
     row: NDArray[np.int64],
-    total: int,
-    clock_pid: int,
-) -> NDArray[np.uint32]:
-    """uint32[total]: the first four bytes of each packet. ``row``: first packet of each PES packet,
-    then packets with the clock alone."""
-    head = np.zeros(total, dtype=np.uint32)
-    first, last = layout.first, layout.first[-1]
-    pid = np.repeat(
-        np.array([0x47000010 | stream.pid << 8 for stream in streams], dtype=np.uint32),
-        [int(np.add.reduce(layout.blocks[a:b])) for a, b in itertools.pairwise(first)],
-    )
-    every = _runs(row[:last], layout.blocks)
-    # Each stream has a multiple of 16 packets, so one count serves them all.
-    head[every] = pid | np.arange(len(every), dtype=np.uint32) & 15
-    starts = row[:last]
-    head[starts] |= 0x400000
-    head[starts[layout.adapted]] |= 0x20
-    for end, count in zip(first[1:], layout.tail, strict=True):
-        if count:
-            stop = int(row[end - 1] + layout.blocks[end - 1])
-            head[stop - count : stop] |= 0x20
-    alone = row[last:]
-    if len(alone):
-        before = np.cumsum(head >> 8 & 0x1FFF == clock_pid)[alone]
-        head[alone] = 0x47000020 | clock_pid << 8 | (before - 1 & 15).astype(np.uint32)
-    return head
+) -> None:
+    """In place of the lengths that are stored, but those of PES packets with a tail."""
+    for stream, begin in zip(streams, layout.first, strict=False):
+        stored = stream.stored
+        if stored is None or not len(stored.code):
+            continue
+        coded, code = stored.coded + begin, stored.code
+        if layout.tail:
+            whole = np.ones(layout.first[-1], dtype=np.bool_)
+            whole[list(layout.tail)] = False
+            coded, code = coded[whole[coded]], code[whole[coded]]
+        at = layout.lead[coded] + code - stored.begin[coded - begin]
+        block, within = np.divmod(at[:, np.newaxis] + np.arange(len(START_CODE)), BLOCK)
+        block += row[coded, np.newaxis]
+        raw[block * PACKET + within + _HEAD_BYTES] = tuple(START_CODE)
 
 
 def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -112,26 +198,56 @@ def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int6
     return rows
 
 
-def _clock_between(clock_pid: int, streams: Sequence[PesStream], end: int) -> NDArray[np.int64]:
-    """Times (90 kHz) at which the clock is sent in a packet of its own."""
-    for stream in streams:
-        if stream.pid == clock_pid:
-            times = np.append(stream.dts, max(end, int(stream.dts[-1])))
-            break
-    else:
-        first = min(int(stream.order[0]) for stream in streams)
-        times = np.array([first - 1, max(end, first)])
-    gaps = np.diff(times)
-    alone = [
-        np.arange(int(times[at]) + _CLOCK_STEP, int(times[at + 1]), _CLOCK_STEP)
-        for at in np.flatnonzero(gaps > _CLOCK_INTERVAL).tolist()
-    ]
-    if not any(stream.pid == clock_pid for stream in streams):
-        alone.insert(0, times[:1])
-    return np.concatenate(alone) if alone else np.empty(0, dtype=np.int64)
+def _clocks(
+    clock_pid: int, streams: Sequence[PesStream], ends: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(times, 90 kHz; the segment of each) at which the clock is sent in a packet of its own."""
+    own = next((stream for stream in streams if stream.pid == clock_pid), None)
+    times: list[int] = []
+    segments: list[int] = []
+    if own is None or not _is_frequent(own, ends):
+        for segment, end in enumerate(ends):
+            found = _clock_between(own, streams, segment, end)
+            times += found
+            segments += [segment] * len(found)
+    return np.array(times, dtype=np.int64), np.array(segments, dtype=np.int64)
 
 
-def _clock_block(time: np.int64) -> bytes:
+def _is_frequent(stream: PesStream, ends: Sequence[int]) -> bool:
+    """Whether every segment has PES packets of ``stream`` that come often enough for its clock."""
+    dts = stream.dts
+    if len(dts) > 1 and int((dts[1:] - dts[:-1]).max()) > _CLOCK_INTERVAL:
+        return False
+    return all(
+        b > a and end - int(dts[b - 1]) <= _CLOCK_INTERVAL
+        for (a, b), end in zip(itertools.pairwise(stream.first), ends, strict=True)
+    )
+
+
+def _clock_between(
+    own: PesStream | None, streams: Sequence[PesStream], segment: int, end: int
+) -> list[int]:
+    """``own``: the stream that carries the clock."""
+    times: list[int] = []
+    if own is not None:
+        times = own.dts[own.first[segment] : own.first[segment + 1]].tolist()
+    found: list[int] = []
+    if not times:
+        # Whatever else there is in the segment comes behind the clock.
+        firsts = [
+            int(stream.order[stream.first[segment]])
+            for stream in streams
+            if stream.first[segment + 1] > stream.first[segment]
+        ]
+        if not firsts:
+            return []
+        times = found = [min(firsts) - 1]
+    for time, following in itertools.pairwise([*times, max(end, times[-1])]):
+        if following - time > _CLOCK_INTERVAL:
+            found = found + list(range(time + _CLOCK_STEP, following, _CLOCK_STEP))
+    return found
+
+
+def _clock_block(time: int) -> bytes:
     """The body of a packet with an adaptation field only."""
-    field = clock_reference(np.array([time], dtype=np.int64)).tobytes()
-    return (b"\xb7\x10" + field).ljust(BLOCK, b"\xff")
+    return (b"\xb7\x10" + clock_reference(time)).ljust(BLOCK, b"\xff")

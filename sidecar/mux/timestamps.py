@@ -24,6 +24,11 @@ def unwrapped(ticks: NDArray[np.int64], timescale: int) -> NDArray[np.int64]:
     return time
 
 
+def unwrapped_time(ticks: int, timescale: int) -> int:
+    """The same of one time."""
+    return (2 * ticks * FREQUENCY + timescale) // (2 * timescale) + OFFSET
+
+
 def timestamp(ticks: int, timescale: int) -> int:
     """The 33-bit timestamp of one presentation time."""
-    return ((2 * ticks * FREQUENCY + timescale) // (2 * timescale) + OFFSET) % MODULUS
+    return unwrapped_time(ticks, timescale) % MODULUS

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sidecar.media.track import Track
 from sidecar.mux.elementary import audio_stream, end_time, stream_info, video_stream
-from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID, transport_stream
+from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID, transport_streams
 from sidecar.mux.pes import PesStream
 from sidecar.mux.samples import read_samples
 from sidecar.storage.source import ReadRange
@@ -22,64 +22,72 @@ _EDITION = b"ts 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackSpan:
-    """Samples ``first`` .. ``last``-1 of ``track``, maybe none. ``language``: of audio."""
+    """Samples of ``track`` in consecutive segments, maybe none: those that begin with the samples
+    ``first``, whose last entry is the one behind them. ``language``: of audio."""
 
     track: Track
-    first: int
-    last: int
+    first: Sequence[int]
     language: str | None = None
 
     @property
-    def size(self) -> NDArray[np.int64]:
-        """int64[n], bytes."""
-        return self.track.samples.size[self.first : self.last].astype(np.int64)
+    def nbytes(self) -> list[int]:
+        """Bytes of each segment's samples."""
+        size = self.track.samples.size
+        return [
+            int(np.add.reduce(size[first:last], dtype=np.int64))
+            for first, last in itertools.pairwise(self.first)
+        ]
 
 
-def ts_segment(
+def ts_segments(
     read: ReadRange, video: TrackSpan, audio: TrackSpan | None, index: int
-) -> memoryview:
-    """Segment ``index`` (from 0) of a program of ``video`` and maybe ``audio``.
+) -> list[memoryview]:
+    """Segment ``index`` (from 0) of a program of ``video`` and maybe ``audio``, and those after it.
 
-    What it says depends on these samples and on ``index`` alone. Raises ``UnsupportedMedia`` for
-    codecs without a place in transport streams and for segments that are too long,
-    ``InvalidMedia`` for damaged samples, and what ``read`` raises.
+    What each says depends on its samples and its index alone; made together they cost less. Raises
+    ``UnsupportedMedia`` for codecs without a place in transport streams and for segments that are
+    too long, ``InvalidMedia`` for damaged samples, and what ``read`` raises.
     """
-    spans = [span for span in (video, audio) if span is not None and span.last > span.first]
-    found = read_samples(read, [(span.track, span.first, span.last) for span in spans])
+    spans = [span for span in (video, audio) if span is not None and span.first[-1] > span.first[0]]
+    found = read_samples(read, [(span.track, span.first[0], span.first[-1]) for span in spans])
     samples = dict(zip([span.track for span in spans], found, strict=True))
     program = [(VIDEO_PID, stream_info(video.track, None))]
     streams: list[PesStream] = []
-    end = end_time(video.track, video.last)
+    ends = [end_time(video.track, last) for last in video.first[1:]]
+    pictures: list[int | None] = [None] * len(ends)
     if video.track in samples:
-        stream = video_stream(
-            video.track, program[0][1], video.first, samples[video.track], video.size
-        )
-        streams += [stream] if stream else []
+        stream = video_stream(video.track, program[0][1], video.first, samples[video.track])
+        if stream is not None:
+            streams.append(stream)
+            pictures = [
+                int(stream.order[at]) if end > at else None
+                for at, end in itertools.pairwise(stream.first)
+            ]
     if audio is not None:
         info = stream_info(audio.track, audio.language)
         program.append((AUDIO_PID, info))
         if audio.track in samples:
             stream = audio_stream(
-                audio.track,
-                info,
-                audio.first,
-                samples[audio.track],
-                audio.size,
-                not_before=int(streams[0].order[0]) if streams else None,
+                audio.track, info, audio.first, samples[audio.track], not_before=pictures
             )
             streams += [stream] if stream else []
-        if video.last >= len(video.track.samples):
-            end = max(end, end_time(audio.track, audio.last))
-    return transport_stream(program, streams, index=index, end=end)
+        # Sound goes on when there are no more pictures.
+        over = len(video.track.samples)
+        ends = [
+            end if seen < over else max(end, end_time(audio.track, heard))
+            for end, seen, heard in zip(ends, video.first[1:], audio.first[1:], strict=True)
+        ]
+    return transport_streams(program, streams, index=index, ends=ends)
 
 
-def made_from(spans: Sequence[TrackSpan], index: int, *, key_frame: bool = False) -> bytes:
-    """16 bytes that identify what a segment of ``spans`` is made from: the same for the same
-    segment of equal files, whatever they are called."""
+def made_from(spans: Sequence[TrackSpan], at: int, index: int, *, key_frame: bool = False) -> bytes:
+    """16 bytes that identify what segment ``at`` (from 0) of those of ``spans`` is made from, as
+    segment ``index`` of the program: the same for the same segment of equal files, whatever they
+    are called."""
     digest = blake2b(b"%s %d %d" % (_EDITION, index, key_frame), digest_size=16)
     for span in spans:
         track, samples = span.track, span.track.samples
-        first, last = span.first, span.last
+        first, last = span.first[at : at + 2]
         digest.update(
             b"%d %d %d %d %d %d "
             % (
@@ -103,9 +111,10 @@ def made_from(spans: Sequence[TrackSpan], index: int, *, key_frame: bool = False
 def ts_key_frame(read: ReadRange, track: Track, sample: int, start: int, index: int) -> memoryview:
     """Sync sample ``sample`` alone, presented at ``start`` (ticks), as segment ``index`` of an
     I-frame playlist (RFC 8216 4.3.3.6). Raises what ``ts_segment`` raises."""
-    size = track.samples.size[sample : sample + 1].astype(np.int64)
-    (samples,) = read_samples(read, [(track, sample, sample + 1)])
+    first = (sample, sample + 1)
+    (samples,) = read_samples(read, [(track, *first)])
     info = stream_info(track, None)
-    stream = video_stream(track, info, sample, samples, size, alone_at=start)
+    stream = video_stream(track, info, first, samples, alone_at=start)
     streams = [stream] if stream else []
-    return transport_stream([(VIDEO_PID, info)], streams, index=index, end=0)
+    (made,) = transport_streams([(VIDEO_PID, info)], streams, index=index, ends=[0])
+    return made

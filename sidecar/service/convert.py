@@ -34,7 +34,8 @@ class SourceTable:
         self._last_modified = last_modified
         self._messages: list[origin_pb2.Source] = []
         self._position: dict[str, int] = {}
-        self._common: dict[tuple[str, CacheClass, str], bytes] = {}
+        self._common: dict[tuple[str, CacheClass, str, str], bytes] = {}
+        self._ttl_ms = 0
         for identity in identities:
             self.position(identity)
 
@@ -52,9 +53,15 @@ class SourceTable:
         """How many files every plan lists."""
         return len(self._messages)
 
-    def common(self, content_type: str, cache_class: CacheClass, format_name: str) -> bytes:
+    def common(
+        self, content_type: str, cache_class: CacheClass, format_name: str, kind: str, ttl_ms: int
+    ) -> bytes:
         """The encoded fields that all successful plans of such content share."""
-        key = (content_type, cache_class, format_name)
+        if ttl_ms != self._ttl_ms:
+            # The same for all, but while it runs out.
+            self._ttl_ms = ttl_ms
+            self._common.clear()
+        key = (content_type, cache_class, format_name, kind)
         encoded = self._common.get(key)
         if encoded is None:
             encoded = self._common[key] = origin_pb2.Plan(
@@ -64,6 +71,8 @@ class SourceTable:
                 last_modified=self._last_modified,
                 sources=self._messages,
                 format=playout_of(format_name),
+                kind=kind,
+                ttl_ms=ttl_ms,
             ).SerializeToString()
         return encoded
 
@@ -75,13 +84,21 @@ def source_message(identity: SourceIdentity) -> origin_pb2.Source:
         size=identity.size,
         mtime_ns=identity.mtime_ns,
         inode=identity.inode,
+        growing=int(identity.growing),
     )
 
 
 def write_plan(
-    message: origin_pb2.Plan, plan: Plan, sources: SourceTable, format_name: str = ""
+    message: origin_pb2.Plan,
+    plan: Plan,
+    sources: SourceTable,
+    format_name: str = "",
+    *,
+    kind: str = "",
+    ttl_ms: int = 0,
 ) -> None:
-    """Fills the empty ``message`` with a successful ``plan`` of a format, if of any.
+    """Fills the empty ``message`` with a successful ``plan`` of a format, if of any, that answers a
+    request of ``kind`` and may be kept for ``ttl_ms`` milliseconds, 0 = while its sources hold.
 
     The entity tag covers everything that the body depends on: inline bytes, ranges, and size and
     mtime of each file, not its path or inode, so that two origins with copies of a file agree.
@@ -111,28 +128,32 @@ def write_plan(
                 ranges = parts.add().file
                 ranges.source = sources.position(source)
                 ranges.MergeFromString(columns)
-                digest.update(b"f%d:%d:" % (source.size, source.mtime_ns))
+                digest.update(_content(source))
                 digest.update(columns)
             case MixedRanges(files, which, offset, lengths):
                 columns = _OFFSET + _packed(offset) + _LENGTH + _packed(lengths)
                 position = np.array([sources.position(file) for file in files], dtype=np.int64)
                 parts.add().file.MergeFromString(columns + _SOURCES + _packed(position[which]))
                 for file in files:
-                    digest.update(b"f%d:%d:" % (file.size, file.mtime_ns))
+                    digest.update(_content(file))
                 digest.update(columns)
                 digest.update(_packed(which))
             case HeadedRanges():
                 parts.add().file.MergeFromString(_headed(part, sources))
                 for file in part.sources:
-                    digest.update(b"f%d:%d:" % (file.size, file.mtime_ns))
+                    digest.update(_content(file))
                 digest.update(_packed(part.offset) + _packed(part.lengths) + _packed(part.which))
                 digest.update(b"%d," * len(part.heads) % tuple(map(len, part.heads)))
                 digest.update(b"".join(part.heads))
     message.length = length
+    if plan.expires_ms:
+        message.expires_ms = plan.expires_ms
     message.etag = f'"{digest.hexdigest()}"'
     for name, value in plan.headers:
         message.headers.add(name=name, value=value)
-    message.MergeFromString(sources.common(plan.content_type, plan.cache_class, format_name))
+    message.MergeFromString(
+        sources.common(plan.content_type, plan.cache_class, format_name, kind, ttl_ms)
+    )
     # Files of this plan alone, behind those that all plans of the presentation list.
     for at, (ranges, source_of_part) in enumerate(kept, sources.count):
         ranges.source = at
@@ -156,6 +177,14 @@ def _headed(part: HeadedRanges, sources: SourceTable) -> bytes:
             *(_INLINE, _varint(len(heads)), heads),
         )
     )
+
+
+def _content(identity: SourceIdentity) -> bytes:
+    """What entity tags say of a file. Of one that grows they say the ranges alone: their order and
+    sizes, and the times in the boxes before them, are those of one recording only."""
+    if identity.growing:
+        return b"g"
+    return b"f%d:%d:" % (identity.size, identity.mtime_ns)
 
 
 def _packed(column: NDArray[np.int64]) -> bytes:

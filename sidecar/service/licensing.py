@@ -56,8 +56,8 @@ class Licensing:
         self._known: dict[str, _Known] = {}
         self._told: dict[str, int] = {}
 
-    def require(self, feature: str, sent: tuple[str, ...] | None) -> int:
-        """How long, in milliseconds, an answer that needs ``feature`` may be kept.
+    def require(self, feature: str, sent: tuple[str, ...] | None) -> License:
+        """The license that grants ``feature`` now.
 
         ``sent``: the arguments of DIRECTIVE, None where it is not given. Raises ``NoLicense`` with
         a sentence for clients.
@@ -70,17 +70,16 @@ class Licensing:
             if known.license is None:
                 assert known.problem is not None
                 raise NoLicense(known.problem.sentence, known.problem.detail)
-            now = now_ns()
-            known.license.check(now // 10**9)
+            now = now_ns() // 10**9
+            known.license.check(now)
             known.license.require(feature)
         except NoLicense as error:
             self._tell(error)
             raise NoLicense(f"{NEEDS[feature]}: {error.sentence}", error.detail) from None
         self.expires = known.license.expires
-        left_ms = self.expires * 1000 - now // 10**6
-        if left_ms < WARNING_SECONDS * 1000:
-            self._warn(known, left_ms)
-        return min(left_ms, LONGEST_MS)
+        if self.expires - now < WARNING_SECONDS:
+            self._warn(known.license, known, now)
+        return known.license
 
     def check_own(self) -> None:
         """Has the log say at the start what the key of the environment is worth, if there is one:
@@ -120,16 +119,21 @@ class Licensing:
         self._told[reason] = now
         log.error("no license", reason=reason)
 
-    def _warn(self, known: _Known, left_ms: int) -> None:
-        now = monotonic_ns()
-        if known.warned_ns is None or now - known.warned_ns >= WARNING_EVERY_NS:
-            known.warned_ns = now
-            assert known.license is not None
+    def _warn(self, license: License, known: _Known, now: int) -> None:
+        monotonic = monotonic_ns()
+        if known.warned_ns is None or monotonic - known.warned_ns >= WARNING_EVERY_NS:
+            known.warned_ns = monotonic
             log.warning(
                 "the license key expires soon",
-                expires=write_moment(known.license.expires),
-                days=left_ms // 86_400_000,
+                expires=write_moment(license.expires),
+                days=(license.expires - now) // 86400,
             )
+
+
+def lasting_ms(license: License) -> int:
+    """How long an answer that was made under ``license`` may be kept from now on, milliseconds."""
+    left_ms = license.expires * 1000 - now_ns() // 10**6
+    return max(1, min(left_ms, LONGEST_MS))
 
 
 def load_licensing(issuers: Iterable[Path], environment: Mapping[str, str]) -> Licensing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -111,7 +111,7 @@ class PublishingPoint:
             playable = self._stretch(begin, begin + _BLOCK)
             return self._asked(question, request.options, playable, WHOLE, fixed=False)
 
-    def seal(self, question: Question, request: Request, plan: Plan) -> Sealed:
+    def seal(self, request: Request, plan: Plan) -> Sealed:
         """``plan`` with its bytes in real files, and what it holds as long as."""
         assert request.live is not None
         assert self._stamp is not None
@@ -307,18 +307,21 @@ class PublishingPoints:
         return point
 
 
-def answer_live(
-    point: PublishingPoint, question: Question, answer: Callable[[Request], Answer]
-) -> tuple[Request, Answer]:
+def is_live(path: str) -> bool:
+    """Whether ``path`` names a publishing point."""
+    return path[-5:].lower() in EXTENSIONS
+
+
+def answer_live(point: PublishingPoint, question: Question) -> tuple[Request, Answer]:
     """The answer of a row, wherever in the archive the segment that it wants lies."""
     request = point.request(question)
     try:
-        return request, answer(request)
+        return request, question.kind.answer(request)
     except FragmentNotFound:
         older = point.elsewhere(question, request)
         if older is None:
             raise
-        return older, answer(older)
+        return older, question.kind.answer(older)
 
 
 def _window(options: Options) -> Fraction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 from sidecar.errors import StorageError
 from sidecar.storage.local import LocalSource, open_local
@@ -29,10 +30,15 @@ class MediaReader:
         # Held while reading: a file that another thread closes meanwhile might lend its
         # descriptor to a third.
         with self._lock:
-            source = self._open.get(identity)
+            # A file that grows is one file, whatever it had when it was looked at.
+            key = replace(identity, size=0) if identity.growing else identity
+            source = self._open.get(key)
+            if source is not None and source.identity.size < offset + length and identity.growing:
+                source.close()
+                source = None
             if source is None:
-                source = self._open[identity] = self._opened(identity)
-            self._open.move_to_end(identity)
+                source = self._open[key] = self._opened(identity)
+            self._open.move_to_end(key)
             data = source.read(offset, length)
             while len(self._open) > self._most:
                 self._open.popitem(last=False)[1].close()
@@ -46,7 +52,11 @@ class MediaReader:
     @staticmethod
     def _opened(identity: SourceIdentity) -> LocalSource:
         source = open_local(identity.path)
-        if source.identity != identity:
+        same = source.identity == identity
+        if identity.growing:
+            found = source.identity
+            same = found.inode == identity.inode and found.size >= identity.size
+        if not same:
             source.close()
             raise StorageError("the media file has been replaced", path=identity.path)
         return source

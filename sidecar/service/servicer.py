@@ -13,18 +13,24 @@ import structlog
 from sidecar.errors import MediaError, NoLicense, NotFound, OriginError, Result, StorageError
 from sidecar.formats.registry import find
 from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
-from sidecar.license.terms import VOD
+from sidecar.license.terms import VOD, License
 from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.content import resolve
 from sidecar.service.convert import SourceTable, refusal, write_plan
-from sidecar.service.licensing import DIRECTIVE, Licensing
-from sidecar.service.maker import Maker
+from sidecar.service.licensing import DIRECTIVE, Licensing, lasting_ms
+from sidecar.service.live import PublishingPoints, Question, answer_live, is_live
+from sidecar.service.maker import Made, Maker
 from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
 from sidecar.service.spool import Spool
-from sidecar.service.static import prefers_static, static_answer, yield_to_static
+from sidecar.service.static import (
+    LOOK_AGAIN_MS,
+    prefers_static,
+    static_answer,
+    yield_to_static,
+)
 from sidecar.storage.local import open_local
 from sidecar.timeline.clips import WHOLE
 
@@ -62,6 +68,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         executor = ThreadPoolExecutor(_MAKING, thread_name_prefix="make")
         self._maker = Maker(Spool(None, 0) if spool is None else spool, executor)
         self._read = MediaReader()
+        self._points = PublishingPoints(self._read)
 
     async def Plan(  # noqa: N802 - the name of the rpc
         self, request: origin_pb2.PlanRequest, context: Any
@@ -69,20 +76,19 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         """The plan for ``request`` and those read ahead; never raises for what a client asked."""
         directives = {given.name: tuple(given.args) for given in request.directives}
         try:
-            longest_ms = self._licensing.require(VOD, directives.pop(DIRECTIVE, None))
+            license = self._licensing.require(VOD, directives.pop(DIRECTIVE, None))
         except NoLicense as error:  # which is in the log already, or was within a minute
             format_name, kind_name = _names(request, directives)
             return origin_pb2.PlanReply(
                 plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
             )
-        reply = await self._plan(request, directives)
-        reply.plan.ttl_ms = min(reply.plan.ttl_ms or longest_ms, longest_ms)
-        for ahead in reply.ahead:
-            ahead.plan.ttl_ms = min(ahead.plan.ttl_ms or longest_ms, longest_ms)
-        return reply
+        return await self._plan(request, directives, license)
 
     async def _plan(
-        self, request: origin_pb2.PlanRequest, directives: dict[str, tuple[str, ...]]
+        self,
+        request: origin_pb2.PlanRequest,
+        directives: dict[str, tuple[str, ...]],
+        license: License,
     ) -> origin_pb2.PlanReply:
         format_name = kind_name = ""
         try:
@@ -96,9 +102,12 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 )
             if is_packaged(request.path, directives):
                 format_name, kind_name = "hds", "hds.packaged"
-                return await self._packaged(request)
+                return await self._packaged(request, license)
             static = prefers_static(directives)
-            if static and (stands := await asyncio.to_thread(_static, request)) is not None:
+            if (
+                static
+                and (stands := await asyncio.to_thread(_static, request, license)) is not None
+            ):
                 return stands
             found = find(request.virtual_path)
             if found is None:
@@ -110,19 +119,33 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             if kind.stored is not None:
                 stored = await asyncio.to_thread(self._answer_stored, kind.stored, request)
             if stored is not None:
-                write_plan(reply.plan, stored[0].plan, stored[1], format_name)
-                reply.plan.kind = kind_name
+                ttl_ms = lasting_ms(license)
+                write_plan(
+                    reply.plan,
+                    stored[0].plan,
+                    stored[1],
+                    format_name,
+                    kind=kind_name,
+                    ttl_ms=ttl_ms,
+                )
+                return reply
+            if is_live(request.path):
+                await self._live(kind, match, request, directives, reply)
+                for message in (reply.plan, *(one.plan for one in reply.ahead)):
+                    message.ttl_ms = lasting_ms(license)
                 return reply
             loaded = await self._presentations.get(
                 request.document_root, request.path, directives.get(_ALLOW_SRC, ())
             )
             answer = await self._answer(kind, match, request, loaded, directives)
-            write_plan(reply.plan, answer.plan, loaded.sources, format_name)
-            reply.plan.kind = kind_name
+            ttl_ms = lasting_ms(license)
+            if static:
+                ttl_ms = min(ttl_ms, LOOK_AGAIN_MS)
+            written = (loaded.sources, format_name)
+            write_plan(reply.plan, answer.plan, *written, kind=kind_name, ttl_ms=ttl_ms)
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
-                write_plan(ahead.plan, plan, loaded.sources, format_name)
-                ahead.plan.kind = kind_name
+                write_plan(ahead.plan, plan, *written, kind=kind_name, ttl_ms=ttl_ms)
             if static:
                 await asyncio.to_thread(yield_to_static, request, reply)
         except OriginError as error:
@@ -139,13 +162,59 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             )
         return reply
 
-    async def _packaged(self, request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply:
+    async def _live(
+        self,
+        kind: RequestKind,
+        match: re.Match[str],
+        request: origin_pb2.PlanRequest,
+        directives: dict[str, tuple[str, ...]],
+        reply: origin_pb2.PlanReply,
+    ) -> None:
+        """Fills ``reply`` with the answer of a publishing point, and what is planned ahead."""
+        point = await asyncio.to_thread(self._points.get, request.document_root, request.path)
+        question = Question(
+            kind=kind,
+            match=match,
+            virtual_path=request.virtual_path,
+            args=request.args,
+            directives=directives,
+            read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
+        )
+        asked = await asyncio.to_thread(point.request, question)
+        reads = kind.reads_media
+        if reads if isinstance(reads, bool) else reads(asked):
+
+            def make(virtual_path: str, more: int) -> Answer:
+                match = kind.pattern.fullmatch(virtual_path)
+                if match is None:
+                    raise NotFound("no segment has this name")
+                ahead = more if kind.follows else question.read_ahead
+                one = replace(question, virtual_path=virtual_path, match=match, read_ahead=ahead)
+                return answer_live(point, one)[1]
+
+            key = (request.virtual_path, request.args, tuple(sorted(directives.items())))
+            # Segments stay what they are, other answers go on with what is received.
+            made = point.made if kind.follows else Made()
+            answer = await self._maker.answer(made, key, make, question.read_ahead)
+        else:
+            asked, answer = await asyncio.to_thread(answer_live, point, question)
+        plans = [(reply.plan, answer.plan)]
+        for virtual_path, plan in answer.ahead:
+            plans.append((reply.ahead.add(virtual_path=virtual_path).plan, plan))
+        for message, plan in plans:
+            sealed = await asyncio.to_thread(point.seal, asked, plan)
+            write_plan(message, sealed.plan, sealed.sources, kind.format, kind=kind.name)
+
+    async def _packaged(
+        self, request: origin_pb2.PlanRequest, license: License
+    ) -> origin_pb2.PlanReply:
         plan, sources = await asyncio.to_thread(
             packaged_answer, request.document_root, request.path, request.virtual_path, self._read
         )
         reply = origin_pb2.PlanReply()
-        write_plan(reply.plan, plan, sources, "hds")
-        reply.plan.kind = "hds.packaged"
+        write_plan(
+            reply.plan, plan, sources, "hds", kind="hds.packaged", ttl_ms=lasting_ms(license)
+        )
         return reply
 
     def _answer_stored(
@@ -190,25 +259,25 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         if not (reads if isinstance(reads, bool) else reads(asked)):
             return kind.answer(asked)
 
-        def make(virtual_path: str) -> Answer:
-            if virtual_path == asked.virtual_path:
-                return kind.answer(asked)
-            following = kind.pattern.fullmatch(virtual_path)
-            if following is None:
+        def make(virtual_path: str, more: int) -> Answer:
+            match = kind.pattern.fullmatch(virtual_path)
+            if match is None:
                 raise NotFound("no segment has this name")
-            return kind.answer(replace(asked, virtual_path=virtual_path, match=following))
+            read_ahead = more if kind.follows else asked.read_ahead
+            return kind.answer(
+                replace(asked, virtual_path=virtual_path, match=match, read_ahead=read_ahead)
+            )
 
         question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
         return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
 
 
-def _static(request: origin_pb2.PlanRequest) -> origin_pb2.PlanReply | None:
+def _static(request: origin_pb2.PlanRequest, license: License) -> origin_pb2.PlanReply | None:
     found = static_answer(request.document_root, request.path, request.virtual_path)
     if found is None:
         return None
     reply = origin_pb2.PlanReply()
-    write_plan(reply.plan, *found)
-    reply.plan.kind = "static"
+    write_plan(reply.plan, *found, kind="static", ttl_ms=lasting_ms(license))
     return reply
 
 

@@ -87,8 +87,9 @@ def static_answer(
 
 
 def yield_to_static(request: origin_pb2.PlanRequest, reply: origin_pb2.PlanReply) -> None:
-    """Makes the plans of ``reply`` such that a file which appears later is served instead: soon,
-    and at once where one of those read ahead stands there already."""
+    """Takes those plans out of ``reply`` that were read ahead and whose file stands there already.
+
+    A file that appears later is served instead too, as plans last LOOK_AGAIN_MS only."""
     kept = [
         ahead
         for ahead in reply.ahead
@@ -97,8 +98,6 @@ def yield_to_static(request: origin_pb2.PlanRequest, reply: origin_pb2.PlanReply
     if len(kept) < len(reply.ahead):
         del reply.ahead[:]
         reply.ahead.extend(kept)
-    for plan in (reply.plan, *(ahead.plan for ahead in reply.ahead)):
-        plan.ttl_ms = LOOK_AGAIN_MS
 
 
 def _client_manifest(content: Content) -> tuple[str | None, SourceIdentity]:

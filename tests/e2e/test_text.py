@@ -73,13 +73,14 @@ def test_ffmpeg_reads_the_playlists(stack: Stack, name: str, query: str) -> None
 
 
 def test_ffmpeg_reads_the_sidecar_of_the_mpd(stack: Stack) -> None:
+    url = f"{stack.base}{PATH}/.mpd?mpd_sidecar_webvtt"
     streams = subprocess.run(
         ["ffprobe", "-v", "error", "-of", "csv=p=0", "-select_streams", "s",
-         "-show_entries", "stream=index:stream_tags=language", f"{stack.base}{PATH}/.mpd"],
+         "-show_entries", "stream=index:stream_tags=language", url],
         capture_output=True, text=True, timeout=180, check=True,
     ).stdout.split()  # fmt: skip
     index = next(line.split(",")[0] for line in streams if line.endswith(",de"))
-    assert srt("-i", f"{stack.base}{PATH}/.mpd", "-map", f"0:{index}") == wanted()
+    assert srt("-i", url, "-map", f"0:{index}") == wanted()
 
 
 @pytest.mark.parametrize("query", ["", "?hls_fmp4"])

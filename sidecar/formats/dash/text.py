@@ -57,8 +57,11 @@ def append_sidecars(
 
 
 def has_sidecar(rendition: Rendition, options: Options) -> bool:
-    """Whether MPDs list the text ``rendition`` as one file too: WebVTT always, TTML if asked."""
-    return rendition.text.sample_entry == "wvtt" or options.mpd_sidecar_ttml
+    """Whether MPDs list the text ``rendition`` as one file too. Only if asked: dash.js, which takes
+    text of the kind that comes first, would have the others in its menu in vain."""
+    if rendition.text.sample_entry == "wvtt":
+        return options.mpd_sidecar_webvtt
+    return options.mpd_sidecar_ttml
 
 
 def answer_sidecar(request: Request) -> Answer:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from sidecar.errors import NotFound
 from sidecar.formats.fragments import numbered
@@ -15,12 +18,14 @@ from sidecar.media.track import Kind
 from sidecar.mux.elementary import stream_info
 from sidecar.mux.packed_audio import packed_audio
 from sidecar.mux.plan import CacheClass, Inline, Plan
-from sidecar.mux.ts_segment import TrackSpan, made_from, ts_key_frame, ts_segment
+from sidecar.mux.ts_segment import TrackSpan, made_from, ts_key_frame, ts_segments
 
 _TS_TYPE = "video/mp2t"
 _AUDIO_TYPES = {"aac": "audio/aac", "ac3": "audio/ac3", "ec3": "audio/eac3", "mp3": "audio/mpeg"}
 # Segments that a sequential client asks for next, and that may be made before it does.
 _FOLLOWING = 4
+# Bytes of samples that may stand in memory for segments that are made along with another.
+_TOGETHER = 8 << 20
 
 
 def answer_ts_segment(request: Request) -> Answer:
@@ -29,22 +34,25 @@ def answer_ts_segment(request: Request) -> Answer:
     video, *heard = find_renditions(request.presentation, request.match["stem"])
     if video.kind is not Kind.VIDEO:
         raise NotFound("sound alone is packed audio, not a transport stream")
-    spans = []
     if heard:
         together = request.timeline.muxed(video, heard[0], policy(request.options))
         segments = together.video
-        index = numbered(segments, int(request.match["number"]))
-        first, last = together.audio_first[index : index + 2].tolist()
-        spans = [
-            TrackSpan(track=heard[0].track, first=first, last=last, language=heard[0].language)
-        ]
     else:
         segments = request.timeline.segments(video, policy(request.options))
-        index = numbered(segments, int(request.match["number"]))
-    first, last = segments.first_sample[index : index + 2].tolist()
-    spans.insert(0, TrackSpan(track=video.track, first=first, last=last))
-    data = ts_segment(request.read, spans[0], spans[1] if heard else None, index)
-    return _made(request, data, made_from(spans, index), index, len(segments))
+    index = numbered(segments, int(request.match["number"]))
+    until = min(len(segments), index + 1 + request.read_ahead)
+    first = segments.first_sample[index : until + 1].tolist()
+    spans = [TrackSpan(track=video.track, first=first)]
+    if heard:
+        first = together.audio_first[index : until + 1].tolist()
+        spans.append(TrackSpan(track=heard[0].track, first=first, language=heard[0].language))
+    spans = _bounded(spans)
+    made = ts_segments(request.read, spans[0], spans[1] if heard else None, index)
+    plans = [
+        _plan(request, data, made_from(spans, at, index + at), index + at, len(segments))
+        for at, data in enumerate(made)
+    ]
+    return _answer(request, plans, index, len(segments))
 
 
 def answer_ts_key_frame(request: Request) -> Answer:
@@ -55,9 +63,10 @@ def answer_ts_key_frame(request: Request) -> Answer:
     index = numbered(key_frames, int(request.match["number"]))
     sample, start = int(key_frames.first_sample[index]), int(key_frames.start[index])
     data = ts_key_frame(request.read, rendition.track, sample, start, index)
-    span = TrackSpan(track=rendition.track, first=sample, last=sample + 1)
-    recipe = made_from([span], index, key_frame=True)
-    return _made(request, data, recipe, index, len(key_frames))
+    span = TrackSpan(track=rendition.track, first=(sample, sample + 1))
+    recipe = made_from([span], 0, index, key_frame=True)
+    count = len(key_frames)
+    return _answer(request, [_plan(request, data, recipe, index, count)], index, count)
 
 
 def answer_packed_segment(request: Request) -> Answer:
@@ -87,20 +96,35 @@ def answer_packed_segment(request: Request) -> Answer:
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
 
 
-def _made(request: Request, data: memoryview, recipe: bytes, index: int, count: int) -> Answer:
-    folder = "keyframes/" if request.virtual_path.startswith("keyframes/") else ""
-    plan = Plan(
+def _bounded(spans: list[TrackSpan]) -> list[TrackSpan]:
+    """The first segment of ``spans``, and of the others as many as may be made along."""
+    count = len(spans[0].first) - 1
+    if count == 1:
+        return spans
+    sizes = map(sum, zip(*(span.nbytes for span in spans), strict=True))
+    fit = sum(size <= _TOGETHER for size in itertools.accumulate(sizes))
+    return [replace(span, first=span.first[: max(1, fit) + 1]) for span in spans]
+
+
+def _plan(request: Request, data: memoryview, recipe: bytes, index: int, count: int) -> Plan:
+    ending = "ts" if _folder(request) else f"ts{_suffix(request)}"
+    return Plan(
         parts=(Inline(data),),
         content_type=_TS_TYPE,
         cache_class=CacheClass.MEDIA,
-        headers=_next(request, index, count, "ts" if folder else f"ts{_suffix(request)}"),
+        headers=_next(request, index, count, ending),
         made_from=recipe,
     )
-    following = range(index + 2, min(index + 1 + _FOLLOWING, count) + 1)
-    return Answer(
-        plan=plan,
-        following=tuple(f"{folder}{request.match['stem']}-{number}.ts" for number in following),
-    )
+
+
+def _answer(request: Request, plans: Sequence[Plan], index: int, count: int) -> Answer:
+    following = range(index + 2, min(index + len(plans) + _FOLLOWING, count) + 1)
+    paths = tuple(f"{_folder(request)}{request.match['stem']}-{number}.ts" for number in following)
+    return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=False)), following=paths)
+
+
+def _folder(request: Request) -> str:
+    return "keyframes/" if request.virtual_path.startswith("keyframes/") else ""
 
 
 def _suffix(request: Request) -> str:
@@ -124,6 +148,7 @@ KINDS = (
         pattern=re.compile(rf"keyframes/{_STEM}-{_NUMBER}\.ts"),
         answer=answer_ts_key_frame,
         reads_media=True,
+        follows=True,
         lists=False,
     ),
     RequestKind(
@@ -132,6 +157,7 @@ KINDS = (
         pattern=re.compile(rf"{_STEM}-{_NUMBER}\.ts"),
         answer=answer_ts_segment,
         reads_media=True,
+        follows=True,
         lists=False,
     ),
     RequestKind(

@@ -65,27 +65,28 @@ SIDECARS = [
     ("en", "text/vtt", None, "subtitle", None, None),
     ("en", "text/vtt", None, "caption", "caption", "For the deaf"),
 ]
+BOTH = {"mpd_sidecar_webvtt": True, "mpd_sidecar_ttml": True}
 TTML_SIDECAR = ("fr", "application/ttml+xml", None, "forced-subtitle", None, None)
 
 
 def test_sets() -> None:
-    assert [described(one) for one in sets()] == [*SEGMENTED, *SIDECARS]
-    assert [described(one) for one in sets(mpd_sidecar_ttml=True)] == [
-        *SEGMENTED,
-        *SIDECARS,
-        TTML_SIDECAR,
-    ]
+    assert [described(one) for one in sets()] == SEGMENTED
+    webvtt = sets(mpd_sidecar_webvtt=True)
+    assert [described(one) for one in webvtt] == [*SEGMENTED, *SIDECARS]
+    ttml = sets(mpd_sidecar_ttml=True)
+    assert [described(one) for one in ttml] == [*SEGMENTED, TTML_SIDECAR]
+    assert [described(one) for one in sets(**BOTH)] == [*SEGMENTED, *SIDECARS, TTML_SIDECAR]
 
 
 def test_the_schema_agrees() -> None:
     schema = dash_schema()
-    for wanted in (False, True):
-        document = text(ask(shown(), ".mpd", mpd_sidecar_ttml=wanted).plan).encode()
+    for wanted in ({}, BOTH):
+        document = text(ask(shown(), ".mpd", **wanted).plan).encode()
         schema.assertValid(etree.fromstring(document))
 
 
 def test_ids_are_used_once() -> None:
-    found = sets(mpd_sidecar_ttml=True)
+    found = sets(**BOTH)
     assert len({one.get("id") for one in found}) == len(found)
     ids = [one.get("id") for each in found for one in each.findall("m:Representation", NS)]
     assert len(set(ids)) == len(ids) == 6
@@ -93,7 +94,7 @@ def test_ids_are_used_once() -> None:
 
 def test_clips_have_no_sidecars() -> None:
     clip = Clip(begin=Fraction(2))
-    assert [described(one) for one in sets(clip=clip)] == SEGMENTED
+    assert [described(one) for one in sets(clip=clip, **BOTH)] == SEGMENTED
 
 
 def test_segments_begin_where_those_of_the_video_do() -> None:
@@ -106,7 +107,7 @@ def test_segments_begin_where_those_of_the_video_do() -> None:
 
 
 def test_sidecars() -> None:
-    found = sets(mpd_sidecar_ttml=True)[3:]
+    found = sets(**BOTH)[3:]
     urls = [one.findtext("m:Representation/m:BaseURL", None, NS) for one in found]
     assert urls == [
         "video-textstream_eng=1000.webvtt",

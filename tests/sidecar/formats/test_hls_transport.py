@@ -16,13 +16,14 @@ from urllib.parse import unquote
 import pytest
 
 from sidecar.errors import NotFound, UnsupportedMedia
+from sidecar.formats.hls import transport
 from sidecar.formats.hls.selectors import find_renditions
 from sidecar.media.build import presentation_from_media
 from sidecar.media.index import index_media
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.plan import CacheClass
-from sidecar.mux.ts_segment import TrackSpan, ts_segment
+from sidecar.mux.ts_segment import TrackSpan, ts_segments
 from sidecar.storage.local import open_local
 from sidecar.timeline.clips import Clip
 from sidecar.timeline.segmenter import Timeline
@@ -497,6 +498,32 @@ def test_a_segment_names_the_next_and_what_may_be_made_ahead() -> None:
     assert requests.ask(shown, f"{name}-2.ts", **LENGTH).plan.made_from == answer.plan.made_from
 
 
+@pytest.mark.parametrize("file", SOURCES)
+def test_segments_made_together_are_those_made_alone(file: str) -> None:
+    shown = opened(file)
+    alone = segments(file, muxed_selectors(shown))
+    name = f"x-{muxed_selectors(shown)}"
+    together = requests.ask(shown, f"{name}-2.ts", read_ahead=2, **LENGTH)
+    paths = [path for path, _ in together.ahead]
+    assert paths == [f"{name}-{n}.ts" for n in (3, 4) if n <= len(alone)]
+    plans = [together.plan, *(plan for _, plan in together.ahead)]
+    assert [body(plan) for plan in plans] == list(alone[1 : 1 + len(plans)])
+    for path, plan in zip(paths, plans[1:], strict=True):
+        one = requests.ask(shown, path, **LENGTH)
+        assert (one.plan.made_from, one.plan.headers) == (plan.made_from, plan.headers)
+        assert one.following == together.following[together.following.index(path) + 1 :][:4]
+
+
+def test_no_more_is_made_together_than_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = opened("bframes_closed.mp4")
+    name = f"x-{muxed_selectors(shown)}-1.ts"
+    monkeypatch.setattr(transport, "_TOGETHER", 1)
+    assert not requests.ask(shown, name, read_ahead=4, **LENGTH).ahead
+    size = len(body(requests.ask(shown, name, **LENGTH).plan))
+    monkeypatch.setattr(transport, "_TOGETHER", int(2.2 * size))
+    assert len(requests.ask(shown, name, read_ahead=4, **LENGTH).ahead) in (1, 2)
+
+
 def test_selectors_with_dashes_and_basenames_like_selectors() -> None:
     shown = presentation(
         rendition(video_track(seconds=9), name="video-2", bitrate=100),
@@ -524,9 +551,10 @@ def test_sound_that_outlasts_the_picture_goes_on_alone() -> None:
     (video,) = shown.of_kind(Kind.VIDEO)
     sound = shown.of_kind(Kind.AUDIO)[0]
     read = requests.MediaReader()
-    picture = TrackSpan(track=video.track, first=250, last=250)
-    heard = TrackSpan(track=sound.track, first=300, last=470)
-    program: Program = read_ts(bytes(ts_segment(read, picture, heard, 3)))
+    picture = TrackSpan(track=video.track, first=(250, 250))
+    heard = TrackSpan(track=sound.track, first=(300, 470))
+    (made,) = ts_segments(read, picture, heard, 3)
+    program: Program = read_ts(bytes(made))
     check_clock(program)
     assert not program.of_type(0x1B).pes
     assert len(adts_frames(program.of_type(0x0F).payload)) == 170
@@ -537,25 +565,18 @@ def test_times_beyond_33_bits() -> None:
     shown = opened("bframes_closed.mp4")
     (video,) = shown.of_kind(Kind.VIDEO)
     sound = shown.of_kind(Kind.AUDIO)[0]
-    pieces = []
     seconds = Fraction(WRAP - 900_000, 90_000) - 5
     spans = []
     for one in (video, sound):
         shift = int(seconds * one.track.timescale)
         columns = replace_columns(one, shift)
         spans.append(replace(one.track, samples=columns))
-    bounds = [(0, 100, 0, 188), (100, 200, 188, 375), (200, 250, 375, 470)]
-    for index, (a, b, c, d) in enumerate(bounds):
-        pieces.append(
-            bytes(
-                ts_segment(
-                    requests.MediaReader(),
-                    TrackSpan(track=spans[0], first=a, last=b),
-                    TrackSpan(track=spans[1], first=c, last=d),
-                    index,
-                )
-            )
-        )
+    pieces = ts_segments(
+        requests.MediaReader(),
+        TrackSpan(track=spans[0], first=(0, 100, 200, 250)),
+        TrackSpan(track=spans[1], first=(0, 188, 375, 470)),
+        0,
+    )
     program = read_ts(b"".join(pieces))
     check_clock(program)
     stamps = [pes.pts for pes in program.of_type(0x1B).pes]

@@ -30,6 +30,7 @@ VALUES = {
     "mpd_minimum_fragment_length": "4",
     "mpd_segment_template": "number",
     "mpd_sidecar_ttml": "true",
+    "mpd_sidecar_webvtt": "true",
     "start": "10",
     "t": "10-20",
     "variant_set": "true",

@@ -45,8 +45,12 @@ def made(
     data = b"".join(junk + one for one in coded)
     position = np.cumsum(size + len(junk)) - size
     units = access_units(avc(length_size), sets, SampleBytes(data, position), size, np.array(entry))
+    data = bytearray(units.data)
+    for one, at in zip(units.coded.tolist(), units.code.tolist(), strict=True):
+        assert position[one] <= at < position[one] + size[one] or length_size != 4
+        data[at : at + 4] = START_CODE
     found = [
-        prefix + bytes(units.data[begin:end])
+        prefix + bytes(data[begin:end])
         for prefix, begin, end in zip(units.prefix, units.begin.tolist(), units.end.tolist(),
                                       strict=True)
     ]  # fmt: skip

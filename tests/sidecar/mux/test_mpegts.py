@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMedia
-from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID, transport_stream
-from sidecar.mux.pes import PesStream
+from sidecar.mux.annexb import START_CODE
+from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID, transport_streams
+from sidecar.mux.pes import PesStream, Stored
 from sidecar.mux.psi import StreamInfo, crc32_mpeg, language, registration
 from sidecar.mux.timestamps import timestamp, unwrapped
 from tests.support.mpegts import WRAP, check_clock, crc, read_ts
@@ -26,8 +29,16 @@ SIZES = st.one_of(
 )
 
 
+def transport_stream(streams: list[PesStream], *, index: int, end: int) -> bytes:
+    """One segment."""
+    (made,) = transport_streams(PROGRAM, streams, index=index, ends=[end])
+    return bytes(made)
+
+
 def payload(size: int, seed: int) -> bytes:
-    return bytes((seed + at) % 251 for at in range(size))
+    """With start codes, for video that is stored."""
+    return bytes(0 if at % 89 in (50, 51, 52) else 1 if at % 89 == 53 else 2 + (seed + at) % 249
+                 for at in range(size))  # fmt: skip
 
 
 def pictures(
@@ -39,6 +50,7 @@ def pictures(
     return PesStream(
         pid=VIDEO_PID,
         info=VIDEO,
+        first=(0, count),
         pts=pts,
         dts=dts,
         order=dts,
@@ -49,11 +61,34 @@ def pictures(
     )
 
 
+def stored(stream: PesStream, keep: int) -> PesStream:
+    """The same with all but ``keep`` bytes of each payload in one string, in which what becomes a
+    start code is something else."""
+    data, codes = bytearray(b"junk"), []
+    begin, end, pieces = [], [], []
+    for at, (piece,) in enumerate(stream.pieces):
+        pieces.append((bytes(piece[:keep]),))
+        begin.append(len(data))
+        data += piece[keep:]
+        end.append(len(data))
+        found = bytes(piece).find(START_CODE, keep)
+        while found >= 0:
+            code = begin[-1] + found - keep
+            codes.append((at, code))
+            data[code : code + 4] = b"size"
+            found = bytes(piece).find(START_CODE, found + 4)
+        data += b"gap"
+    coded = np.array(codes, dtype=np.int64).reshape(-1, 2)
+    columns = np.array(begin), np.array(end), coded[:, 0], coded[:, 1]
+    return replace(stream, pieces=pieces, stored=Stored(bytes(data), *columns))
+
+
 def sound(sizes: list[int], *, first: int = 900_000, step: int = 4000) -> PesStream:
     pts = first + step * np.arange(len(sizes), dtype=np.int64)
     return PesStream(
         pid=AUDIO_PID,
         info=AUDIO,
+        first=(0, len(sizes)),
         pts=pts,
         dts=pts,
         order=pts - 9000,
@@ -63,18 +98,25 @@ def sound(sizes: list[int], *, first: int = 900_000, step: int = 4000) -> PesStr
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(SIZES, min_size=1, max_size=20), st.lists(SIZES, max_size=20), st.booleans())
+@given(
+    st.lists(SIZES, min_size=1, max_size=20),
+    st.lists(SIZES, max_size=20),
+    st.booleans(),
+    st.sampled_from([None, 0, 10, 70]),
+)
 def test_every_payload_comes_out_and_packets_are_a_multiple_of_16(
-    seen: list[int], heard: list[int], reordered: bool
+    seen: list[int], heard: list[int], reordered: bool, keep: int | None
 ) -> None:
     streams = [pictures(seen, delay=7200 if reordered else 0)]
     streams += [sound(heard)] if heard else []
+    whole = streams[0].pieces
+    streams[0] = streams[0] if keep is None else stored(streams[0], keep)
     end = 900_000 + 3600 * len(seen)
-    data = bytes(transport_stream(PROGRAM, streams, index=5, end=end))
+    data = transport_stream(streams, index=5, end=end)
     program = read_ts(data)
     check_clock(program)
     found = program.streams[VIDEO_PID].pes
-    assert [pes.payload for pes in found] == [piece for (piece,) in streams[0].pieces]
+    assert [pes.payload for pes in found] == [piece for (piece,) in whole]
     assert [pes.pts for pes in found] == streams[0].pts.tolist()
     assert [pes.dts for pes in found] == streams[0].dts.tolist()
     assert [pes.random_access for pes in found] == [at == 0 for at in range(len(seen))]
@@ -90,8 +132,61 @@ def test_every_payload_comes_out_and_packets_are_a_multiple_of_16(
     # A second segment goes on from the first, and from itself.
     tables = {pid: counter for pid, counter in program.counters.items() if pid >= VIDEO_PID}
     tables.pop(0x1000, None)
-    read_ts(bytes(transport_stream(PROGRAM, streams, index=9, end=end)), tables)
-    read_ts(bytes(transport_stream(PROGRAM, streams, index=6, end=end)), program.counters)
+    read_ts(transport_stream(streams, index=9, end=end), tables)
+    read_ts(transport_stream(streams, index=6, end=end), program.counters)
+
+
+def cut(stream: PesStream, begin: int, end: int) -> PesStream:
+    """Its PES packets ``begin`` .. ``end``-1."""
+    columns = {name: getattr(stream, name)[begin:end] for name in ("pts", "dts", "order", "size")}
+    entries = stream.random_access
+    part = stream.stored
+    if part is not None:
+        of = (part.coded >= begin) & (part.coded < end)
+        spans = part.begin[begin:end], part.end[begin:end]
+        part = Stored(part.data, *spans, part.coded[of] - begin, part.code[of])
+    return replace(
+        stream,
+        first=(0, end - begin),
+        pieces=stream.pieces[begin:end],
+        stored=part,
+        random_access=None if entries is None else entries[begin:end],
+        **columns,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(SIZES, min_size=1, max_size=12),
+    st.lists(SIZES, max_size=12),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=3),
+    st.sampled_from([3600, 3600, 20_000]),
+    st.sampled_from([None, 0, 70]),
+)
+def test_a_segment_is_the_same_whichever_others_are_made_with_it(
+    seen: list[int], heard: list[int], cuts: list[tuple[int, int]], step: int, keep: int | None
+) -> None:
+    video = pictures(seen, step=step)
+    video = video if keep is None else stored(video, keep)
+    streams = [video] + ([sound(heard)] if heard else [])
+    bounds = [
+        [0, *sorted(min(at[which], len(sizes)) for at in cuts), len(sizes)]
+        for which, sizes in enumerate((seen, heard))
+    ]
+    ends = [900_000 + step * last for last in bounds[0][1:]]
+    together = transport_streams(
+        PROGRAM,
+        [replace(stream, first=first) for stream, first in zip(streams, bounds, strict=False)],
+        index=7,
+        ends=ends,
+    )
+    for at, (made, end) in enumerate(zip(together, ends, strict=True)):
+        alone = [
+            cut(stream, *first[at : at + 2])
+            for stream, first in zip(streams, bounds, strict=False)
+            if first[at + 1] > first[at]
+        ]
+        assert bytes(made) == transport_stream(alone, index=7 + at, end=end)
 
 
 @given(st.integers(1, 60), st.integers(1, 90_000), st.integers(1, 8))
@@ -101,14 +196,11 @@ def test_the_clock_comes_often_enough_whatever_the_pictures_do(
 ) -> None:
     video = pictures([size] * count, step=step)
     segments = [
-        bytes(transport_stream(PROGRAM, [video], index=0, end=900_000 + step * count)),
-        bytes(
-            transport_stream(
-                PROGRAM,
-                [pictures([size], first=900_000 + step * count)],
-                index=1,
-                end=900_000 + step * (count + 1),
-            )
+        transport_stream([video], index=0, end=900_000 + step * count),
+        transport_stream(
+            [pictures([size], first=900_000 + step * count)],
+            index=1,
+            end=900_000 + step * (count + 1),
         ),
     ]
     check_clock(read_ts(b"".join(segments)))
@@ -116,7 +208,7 @@ def test_the_clock_comes_often_enough_whatever_the_pictures_do(
 
 def test_sound_alone_carries_the_clock_in_packets_of_its_own() -> None:
     heard = sound([300] * 30)
-    data = bytes(transport_stream(PROGRAM, [heard], index=0, end=900_000 + 4000 * 30))
+    data = transport_stream([heard], index=0, end=900_000 + 4000 * 30)
     program = read_ts(data)
     check_clock(program)
     assert program.pcr_pid == VIDEO_PID and not program.streams[VIDEO_PID].pes
@@ -124,7 +216,7 @@ def test_sound_alone_carries_the_clock_in_packets_of_its_own() -> None:
 
 
 def test_no_packets_at_all_are_still_the_tables() -> None:
-    data = bytes(transport_stream(PROGRAM, [], index=20, end=0))
+    data = transport_stream([], index=20, end=0)
     program = read_ts(data)
     assert len(data) == 2 * 188
     assert program.counters == {0: 4, 0x1000: 4}
@@ -132,7 +224,7 @@ def test_no_packets_at_all_are_still_the_tables() -> None:
 
 
 def test_the_checker_notices_what_decoders_pass_over() -> None:
-    data = bytearray(transport_stream(PROGRAM, [pictures([900] * 5)], index=0, end=918_000))
+    data = bytearray(transport_stream([pictures([900] * 5)], index=0, end=918_000))
     read_ts(bytes(data))
     third = 2 * 188
     for at, value, what in (
@@ -150,10 +242,10 @@ def test_the_checker_notices_what_decoders_pass_over() -> None:
 
 
 def test_long_pictures_do_not_say_their_length_and_long_sound_is_refused() -> None:
-    data = bytes(transport_stream(PROGRAM, [pictures([70_000])], index=0, end=903_600))
+    data = transport_stream([pictures([70_000])], index=0, end=903_600)
     assert len(read_ts(data).streams[VIDEO_PID].payload) == 70_000
     with pytest.raises(InvalidMedia, match="too long"):
-        transport_stream(PROGRAM, [sound([70_000])], index=0, end=0)
+        transport_stream([sound([70_000])], index=0, end=0)
 
 
 @given(st.binary(max_size=200))

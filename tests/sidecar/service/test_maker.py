@@ -20,26 +20,36 @@ LAST = 8
 
 
 class Row:
-    """Answers ``s-<n>`` with a large body, and names the two that follow."""
+    """Answers ``s-<n>`` with a large body, names the two that follow, and makes ``along`` more at
+    the most. Segment ``damaged`` cannot be made."""
 
     def __init__(self) -> None:
         self.made: list[str] = []
+        self.calls: list[str] = []
+        self.along = 1
+        self.damaged = 0
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, path: str) -> Answer:
+    def __call__(self, path: str, more: int) -> Answer:
         self.gate.wait(60)
-        self.made.append(path)
         number = int(path.removeprefix("s-"))
-        if number > LAST:
+        last = min(number + min(more, self.along), max(number, LAST))
+        self.calls.append(path)
+        self.made += [f"s-{n}" for n in range(number, last + 1)]
+        if number > LAST or number <= self.damaged <= last:
             raise NotFound("no such segment")
-        plan = Plan(
-            parts=(Inline(bytes([number]) * (SMALLEST + 1)),),
-            content_type="video/mp2t",
-            cache_class=CacheClass.MEDIA,
-        )
-        following = tuple(f"s-{n}" for n in (number + 1, number + 2) if n <= LAST)
-        return Answer(plan=plan, following=following)
+        plans = [
+            Plan(
+                parts=(Inline(bytes([n]) * (SMALLEST + 1)),),
+                content_type="video/mp2t",
+                cache_class=CacheClass.MEDIA,
+            )
+            for n in range(number, last + 1)
+        ]
+        following = tuple(f"s-{n}" for n in range(number + 1, last + 3) if n <= LAST)
+        ahead = tuple(zip(following, plans[1:], strict=False))
+        return Answer(plan=plans[0], ahead=ahead, following=following)
 
 
 @pytest.fixture
@@ -73,6 +83,7 @@ def test_who_goes_on_gets_the_next_ones_along(tmp_path: Path, executor: ThreadPo
         third = await maker.answer(made, question(3), row, 16)
         assert [path for path, _ in third.ahead] == ["s-4", "s-5"]
         assert row.made == ["s-1", "s-2", "s-3", "s-4", "s-5"], "each once"
+        assert row.calls == ["s-1", "s-2", "s-4"], "and two with a call"
 
     run(tmp_path, executor, story)
 
@@ -82,7 +93,7 @@ def test_what_nobody_goes_on_to_is_not_made(tmp_path: Path, executor: ThreadPool
         for number in (1, 8, 5):
             await maker.answer(made, question(number), row, 16)
         assert row.made == ["s-1", "s-8", "s-5"]
-        # 2 was expected after 1.
+        # 2 was expected after 1, and it is the first of a call.
         await maker.answer(made, question(2), row, 16)
         assert row.made[3:] == ["s-2", "s-3", "s-4"]
 
@@ -95,6 +106,38 @@ def test_no_more_is_made_than_is_asked_for(tmp_path: Path, executor: ThreadPoolE
             answer = await maker.answer(made, question(number), row, 3)
             assert not answer.ahead
         assert row.made == ["s-1", "s-2", "s-3"]
+
+    run(tmp_path, executor, story)
+
+
+def test_a_fault_in_what_follows_stops_there(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        row.along, row.damaged = 4, 4
+        await maker.answer(made, question(1), row, 16)
+        second = await maker.answer(made, question(2), row, 16)
+        assert [path for path, _ in second.ahead] == ["s-3"]
+        with pytest.raises(NotFound):
+            await maker.answer(made, question(4), row, 16)
+        assert not made.running
+
+    run(tmp_path, executor, story)
+
+
+def test_who_asks_for_what_is_made_along_waits_for_it(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    async def story(maker: Maker, made: Made, row: Row) -> None:
+        for number in (1, 2):
+            await maker.answer(made, question(number), row, 4)
+        row.gate.clear()
+        ahead = asyncio.create_task(maker.answer(made, question(3), row, 16))
+        await asyncio.sleep(0.02)
+        other = asyncio.create_task(maker.answer(made, question(5), row, 0))
+        await asyncio.sleep(0.02)
+        row.gate.set()
+        assert [path for path, _ in (await ahead).ahead] == ["s-4", "s-5"]
+        assert (await other).plan is (await ahead).ahead[1][1]
+        assert row.made == ["s-1", "s-2", "s-3", "s-4", "s-5"]
 
     run(tmp_path, executor, story)
 
