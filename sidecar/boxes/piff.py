@@ -7,6 +7,7 @@ import struct
 from sidecar.boxes.write import box
 
 TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
+LIVE_SERVER_MANIFEST = bytes.fromhex("a5d40b30e81411ddba2f0800200c9a66")
 
 _TIMES = struct.Struct(">IQQ")
 _LONG = 1 << 24  # version 1: times of 64 bits

@@ -19,7 +19,9 @@ class IncomingTrack:
     ``timescale``: ticks per second of its times. ``sample_entry_box``: the one entry of stsd.
     ``language``: None when neither the header nor the live server manifest says. ``name``,
     ``bitrate`` (bit/s): trackName and systemBitrate of the live server manifest, None without.
-    ``defaults``: of its trex. ``edit_media_time``: of its edit list, ticks (audio priming).
+    ``defaults``: of its trex. ``edit_media_time``: of its edit list, ticks (audio priming); a
+    sample is presented at decode time + composition offset - ``edit_media_time``. ``delay``: ticks
+    by which an empty edit moves all of it later; ``TrackFragment.time`` has that in it already.
     """
 
     track_ID: int  # noqa: N815 - the specification's spelling
@@ -31,6 +33,7 @@ class IncomingTrack:
     facts: Facts
     defaults: SampleDefaults
     edit_media_time: int = 0
+    delay: int = 0
     name: str | None = None
     bitrate: int | None = None
 
@@ -39,7 +42,7 @@ class IncomingTrack:
 class Header:
     """The header boxes of a stream: ``ftyp``, ``moov``, maybe a live server manifest.
 
-    ``data``: ftyp and moov as they came, with the samples of a moov that has some taken out, so
+    ``data``: these boxes as they came, with the samples of a moov that has some taken out, so
     that it can stand in front of fragments. ``digest``: of what decoding depends on; a header that
     is sent again has the same. ``tracks``: those that can be served. ``skipped``: why others not.
     """

@@ -119,18 +119,22 @@ def is_role(text: str) -> bool:
     return _ROLE.fullmatch(text) is not None
 
 
-def read_server_manifest(data: bytes, *, path: str) -> ServerManifest:
+def read_server_manifest(data: bytes, *, path: str, announced: bool = False) -> ServerManifest:
     """The server manifest in ``data``; ``path`` of its file is evidence for the log.
+
+    ``announced``: it is the one that an encoder sends ahead of its media: tracks need no src, and
+    a systemBitrate of 0 means that it is not known.
 
     Raises ``InvalidMedia``, with the line in its sentence, for anything that is not well-formed
     XML of at most ``MAX_BYTES`` without document type, or not a usable SMIL.
     """
-    return _Reader(path).read(data)
+    return _Reader(path, announced).read(data)
 
 
 class _Reader:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, announced: bool) -> None:
         self._path = path
+        self._announced = announced
 
     def read(self, data: bytes) -> ServerManifest:
         root = self._parse(data)
@@ -198,7 +202,7 @@ class _Reader:
 
     def _entry(self, element: etree._Element) -> Entry:
         src = element.get("src", "").strip()
-        if not src:
+        if not src and not self._announced:
             raise self._invalid(element, f"the {_local(element)} element has no src")
         params = []
         for param in _elements(element):
@@ -210,6 +214,8 @@ class _Reader:
         named = {name.lower(): value.strip() for name, value in reversed(params)}
         self._check_params(element, named)
         bitrate = _attribute(element, "systemBitrate") or named.get("systembitrate")
+        if self._announced and bitrate == "0":
+            bitrate = None
         language = _attribute(element, "systemLanguage") or named.get("systemlanguage")
         return Entry(
             kind=_KINDS[_local(element)],

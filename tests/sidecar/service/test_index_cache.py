@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.codecs.facts import TextFacts
 from sidecar.errors import InvalidMedia, NotFound
-from sidecar.media.index import DataFile
+from sidecar.media.playable import DataFile
 from sidecar.media.track import Kind, MediaFile, Samples, Track
 from sidecar.service import index_cache
 from sidecar.service.index_cache import IndexCache, is_current

@@ -1,0 +1,147 @@
+"""The header boxes of a stream: which tracks it has, and what they are called."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sidecar.boxes.header import BoxHeader, walk
+from sidecar.boxes.leaf import Leaf
+from sidecar.boxes.movie import SampleDefaults, read_moov
+from sidecar.boxes.piff import LIVE_SERVER_MANIFEST
+from sidecar.errors import InvalidMedia, UnsupportedMedia
+from sidecar.live.model import Header, IncomingTrack
+from sidecar.live.server_manifest_box import announced_track, read_live_server_manifest
+from sidecar.media.playable import DataFiles, Playable, playable_tracks
+from sidecar.media.server_manifest import ServerManifest
+from sidecar.storage.source import SourceIdentity
+
+_STREAM = DataFiles(SourceIdentity("", 0, 0, 0), None)
+_FACTS = struct.Struct(">I4sIIIIQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class TopBox:
+    """A box of the top level. ``data``: all of it; ``offset``: where it begins in the stream;
+    ``header``: as it stands in ``data``."""
+
+    data: bytes
+    offset: int
+    header: BoxHeader
+
+    def leaf(self) -> Leaf:
+        """Its body, with offsets in the stream."""
+        head = self.header
+        body = memoryview(self.data)[head.body : head.end]
+        return Leaf(head.type, body, head.name, self.offset + head.body)
+
+
+def read_header(data: bytes) -> Header:
+    """The header that the boxes in ``data`` are: a stream's, or ``Header.data``.
+
+    Raises ``InvalidMedia`` when they are damaged or there is no moov, ``UnsupportedMedia`` when
+    none of its tracks can be served.
+    """
+    boxes = []
+    for box in walk(data, 0, len(data)):
+        whole = data[box.start : box.end]
+        moved = BoxHeader(
+            box.type, 0, box.body - box.start, len(whole), extended_type=box.extended_type
+        )
+        boxes.append(TopBox(whole, box.start, moved))
+    return header_of(boxes)
+
+
+def header_of(boxes: Iterable[TopBox]) -> Header:
+    """As ``read_header``, of boxes that need not lie side by side in their stream."""
+    kept: list[bytes] = []
+    moov: TopBox | None = None
+    manifest: TopBox | None = None
+    for box in boxes:
+        if box.header.type == b"moov" and moov is None:
+            moov = box
+        elif box.header.extended_type == LIVE_SERVER_MANIFEST:
+            manifest = box
+        elif box.header.type != b"ftyp":
+            continue
+        kept.append(box.data)
+    if moov is None:
+        raise InvalidMedia("the stream has no moov")
+    movie = read_moov(moov.leaf())
+    skipped: list[str] = []
+    if not movie.fragmented:
+        raise UnsupportedMedia(
+            "the moov has no mvex: nothing may follow it", box_path="moov", offset=moov.offset
+        )
+    playable = playable_tracks(movie, True, _STREAM, skipped)
+    if not playable:
+        reasons = "; ".join(skipped) or "there is no track"
+        raise UnsupportedMedia(
+            f"nothing in the stream can be served: {reasons}", box_path="moov", offset=moov.offset
+        )
+    announced = _announced(manifest, skipped)
+    tracks = tuple(
+        _track(track, playable, movie.defaults.get(track.track_id), announced) for track in playable
+    )
+    return Header(
+        data=b"".join(kept), digest=_digest(tracks), tracks=tracks, skipped=tuple(skipped)
+    )
+
+
+def _announced(box: TopBox | None, skipped: list[str]) -> ServerManifest:
+    """What the live server manifest says: nothing when it cannot be read, as media can be served
+    without it."""
+    if box is None:
+        return ServerManifest()
+    try:
+        return read_live_server_manifest(bytes(box.leaf().body))
+    except InvalidMedia as error:
+        skipped.append(f"the live server manifest: {error.sentence}")
+        return ServerManifest()
+
+
+def _track(
+    track: Playable,
+    tracks: list[Playable],
+    defaults: SampleDefaults | None,
+    announced: ServerManifest,
+) -> IncomingTrack:
+    entry = announced_track(announced, track, tracks)
+    return IncomingTrack(
+        track_ID=track.track_id,
+        kind=track.kind,
+        timescale=track.timescale,
+        language=(entry.language if entry else None) or track.language,
+        handler_name=track.handler_name,
+        sample_entry_box=track.sample_entry_box,
+        facts=track.facts,
+        defaults=defaults or SampleDefaults(),
+        edit_media_time=track.window.media_time,
+        delay=track.window.delay,
+        name=entry.track_name if entry else None,
+        bitrate=entry.bitrate if entry else None,
+    )
+
+
+def _digest(tracks: Iterable[IncomingTrack]) -> bytes:
+    """SHA-256 of what samples are decoded and timed by, so not of creation times and names."""
+    digest = hashlib.sha256()
+    for track in tracks:
+        defaults = track.defaults
+        digest.update(
+            _FACTS.pack(
+                track.track_ID,
+                track.kind.value[:4].encode(),
+                track.timescale,
+                defaults.default_sample_duration,
+                defaults.default_sample_size,
+                defaults.default_sample_flags,
+                track.edit_media_time,
+                track.delay,
+            )
+        )
+        digest.update(struct.pack(">I", len(track.sample_entry_box)))
+        digest.update(track.sample_entry_box)
+    return digest.digest()
