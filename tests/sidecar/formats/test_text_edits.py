@@ -15,7 +15,7 @@ import pytest
 from sidecar.codecs.describe import describe
 from sidecar.codecs.facts import Facts
 from sidecar.errors import FragmentNotAvailable
-from sidecar.media import index
+from sidecar.media import playable
 from sidecar.media.build import presentation_from_media
 from sidecar.media.filters import parse_filter
 from sidecar.media.index import index_media
@@ -45,7 +45,7 @@ def made_up_video(monkeypatch: pytest.MonkeyPatch) -> None:
             return video_facts()
         return describe(entry, handler, box_path=box_path, offset=offset)
 
-    monkeypatch.setattr(index, "describe", described)
+    monkeypatch.setattr(playable, "describe", described)
 
 
 def ttml(*paragraphs: tuple[int, int, str]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.media import index
+from sidecar.media import playable
 from sidecar.media.index import index_media
 from sidecar.media.track import Track
 from tests.support.boxes import FTYP, Trak, box, moov
@@ -33,7 +33,7 @@ def pictures(*units: tuple[bytes, ...]) -> Track:
 
 @pytest.fixture(autouse=True)
 def made_up_codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "describe", lambda *_, **__: video_facts())
+    monkeypatch.setattr(playable, "describe", lambda *_, **__: video_facts())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from sidecar.boxes import tables
 from sidecar.codecs.facts import AudioFacts, Facts, TextFacts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
-from sidecar.media import index, layout
+from sidecar.media import layout, playable
 from sidecar.media.index import index_media
 from sidecar.media.track import Kind, MediaFile, Track
 from tests.support.boxes import (
@@ -61,7 +61,7 @@ def made_up_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
             return TextFacts(codec=kind, sample_entry=kind, fourcc=kind)
         raise UnsupportedMedia(f"the codec {kind} is not known", box_path=box_path, offset=offset)
 
-    monkeypatch.setattr(index, "describe", describe)
+    monkeypatch.setattr(playable, "describe", describe)
 
 
 def read(data: bytes) -> MediaFile:
