@@ -11,7 +11,7 @@ import pytest
 from sidecar.boxes import tables
 from sidecar.codecs.facts import AudioFacts, Facts, TextFacts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
-from sidecar.media import layout, playable
+from sidecar.media import index, layout, playable
 from sidecar.media.index import index_media
 from sidecar.media.track import Kind, MediaFile, Track
 from tests.support.boxes import (
