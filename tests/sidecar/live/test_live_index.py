@@ -40,8 +40,8 @@ def fragment(time: int, duration: int = 20, *, begins: bool = True) -> TrackFrag
 @pytest.fixture
 def index(tmp_path: Path) -> PointIndex:
     made = PointIndex.open(tmp_path / "ch.db3", create=True)
-    made._run("INSERT INTO header VALUES (1, 'main', x'00', x'00', 0)")
-    made._run("INSERT INTO track (stream, track_ID, header) VALUES ('main', 1, 1)")
+    made.run("INSERT INTO header VALUES (1, 'main', x'00', x'00', 0)")
+    made.run("INSERT INTO track (stream, track_ID, header) VALUES ('main', 1, 1)")
     made.add_file("main", 1, "ch-1.mp4", 0)
     return made
 
@@ -113,8 +113,8 @@ def test_a_chunk_without_its_beginning_has_no_place(index: PointIndex) -> None:
 
 def test_two_indexes_fed_the_same_in_another_order_agree(tmp_path: Path, index: PointIndex) -> None:
     other = PointIndex.open(tmp_path / "other.db3", create=True)
-    other._run("INSERT INTO header VALUES (1, 'main', x'00', x'00', 0)")
-    other._run("INSERT INTO track (stream, track_ID, header) VALUES ('main', 1, 1)")
+    other.run("INSERT INTO header VALUES (1, 'main', x'00', x'00', 0)")
+    other.run("INSERT INTO track (stream, track_ID, header) VALUES ('main', 1, 1)")
     for time in (40, 60, 80, 120, 140):
         push(index, fragment(time))
     for time in (40, 60, 120, 80, 140):
