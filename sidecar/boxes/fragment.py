@@ -58,6 +58,7 @@ class Run:
     has, the trun flags within ``ROW``; each is 32 bits. ``default_*`` hold where a column is
     missing. ``first_sample_flags``: None when not given. ``moof_offset``: byte offset of its moof.
     ``in_file``: its traf says where in the file the samples are, rather than how far from the moof.
+    ``tfxd_duration``: of all samples of its traf, as tfxd says; 0 = unknown, or not the first run.
     """
 
     track_ID: int  # noqa: N815 - the specification's spelling
@@ -72,6 +73,7 @@ class Run:
     first_sample_flags: int | None
     moof_offset: int
     in_file: bool = False
+    tfxd_duration: int = 0
 
     @property
     def data_length(self) -> int:
@@ -166,6 +168,7 @@ def _read_traf(
     tfhd: tuple[int, int] | None = None
     time: int | None = None
     tfxd_time: int | None = None
+    tfxd_duration = 0
     truns: list[tuple[int, int]] = []
     for box_type, body, limit in _boxes(data, start, end, evidence):
         if box_type == b"trun":
@@ -178,6 +181,7 @@ def _read_traf(
             # Signed, although it is specified otherwise: encoders write the time of audio
             # priming so.
             tfxd_time = _read_time(data, body + 16, limit, _SIGNED, "traf/uuid", evidence)
+            tfxd_duration = _read_tfxd_duration(data, body + 16, limit)
     if tfhd is None:
         raise evidence.damaged("the traf has no tfhd", "traf", start)
     track_id, flags, base, duration, size, sample_flags = _read_tfhd(
@@ -214,7 +218,9 @@ def _read_traf(
             first_flags,
             evidence.moof_offset,
             in_file,
+            tfxd_duration,
         )
+        tfxd_duration = 0
         runs.append(previous)
 
 
@@ -275,6 +281,15 @@ def _read_time(
     if abs(time) > _LATEST:
         raise evidence.damaged(f"the time {time} is out of range", child, body + 4)
     return time
+
+
+def _read_tfxd_duration(data: memoryview, body: int, end: int) -> int:
+    """What follows the time, in as many bits as that; 0 when it is not there."""
+    long = data[body] == 1
+    at = body + (12 if long else 8)
+    layout = _LONG if long else _WORD
+    duration: int = layout.unpack_from(data, at)[0] if at + layout.size <= end else 0
+    return duration if duration <= _LATEST else 0
 
 
 def _read_trun(
