@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Protocol
 
-from sidecar.errors import FragmentNotAvailable, FragmentNotFound
+from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound
 from sidecar.formats.spec import Answer, Request
 from sidecar.formats.urls import encoded, suffix
 from sidecar.media.presentation import Rendition
@@ -13,6 +15,20 @@ from sidecar.mux.cmaf import init_segment, media_segment
 from sidecar.mux.plan import CacheClass, Inline, Plan
 from sidecar.mux.text import text_segment
 from sidecar.timeline.segments import SegmentList
+
+
+class Numbered(Protocol):
+    """A list of segments whose numbers follow each other."""
+
+    @property
+    def first_number(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def is_gap(self, index: int) -> bool:
+        """Whether segment ``index`` was never received."""
+        ...
+
 
 CONTENT_TYPES = {Kind.VIDEO: "video/mp4", Kind.AUDIO: "audio/mp4", Kind.TEXT: "application/mp4"}
 
@@ -45,17 +61,21 @@ def segment_answer(
     link = f"<{encoded(stem)}"
     count = len(segments)
     content_type = CONTENT_TYPES[rendition.kind]
-    until = min(count, index + 1 + request.read_ahead)
+    until = until_gap(segments, index, index + 1 + request.read_ahead)
     first_sample = segments.first_sample[index : until + 1].tolist()
     plans = [
         Plan(
             parts=text_segment(rendition, segments, at, request.read)
             if rendition.kind is Kind.TEXT
             else media_segment(
-                rendition.track, first_sample[at - index], first_sample[at - index + 1], at + 1
+                rendition.track,
+                first_sample[at - index],
+                first_sample[at - index + 1],
+                segments.number(at),
             ),
             content_type=content_type,
             cache_class=CacheClass.MEDIA,
+            last_modified=received(request, segments, at),
             headers=(("Link", f'{link}{ending(at + 1)}{query}>; rel="next"'),)
             if at + 1 < count
             else (),
@@ -66,13 +86,38 @@ def segment_answer(
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
 
 
-def numbered(segments: Sized, number: int) -> int:
-    """Index of the segment that is ``number``, counting from 1.
+def numbered(segments: Numbered, number: int) -> int:
+    """Index of the segment that is ``number``.
 
-    Raises ``FragmentNotFound`` before the first, ``FragmentNotAvailable`` after the last.
+    Raises ``FragmentNotFound`` before the first, ``FragmentNotAvailable`` after the last,
+    ``FragmentMissing`` for one that was never received.
     """
-    if number < 1:
-        raise FragmentNotFound(f"segment {number} lies before the first, which is 1")
-    if number > len(segments):
-        raise FragmentNotAvailable(f"segment {number} lies after the last, {len(segments)}")
-    return number - 1
+    first, count = segments.first_number, len(segments)
+    if number < first:
+        raise FragmentNotFound(f"segment {number} lies before the first, which is {first}")
+    if number >= first + count:
+        raise FragmentNotAvailable(
+            f"segment {number} lies after the last, {first + count - 1}"
+            if count
+            else f"there is no segment {number} yet"
+        )
+    index = number - first
+    if segments.is_gap(index):
+        raise FragmentMissing(f"segment {number} was never received")
+    return index
+
+
+def until_gap(segments: Numbered, index: int, until: int) -> int:
+    """The end, ``until`` at the most, of the segments from ``index`` on that can be served."""
+    at = index
+    while at < min(until, len(segments)) and not segments.is_gap(at):
+        at += 1
+    return at
+
+
+def received(request: Request, segments: SegmentList, index: int) -> int | None:
+    """When the last of segment ``index`` came, Unix seconds; None for stored content."""
+    if request.live is None:
+        return None
+    end = Fraction(int(segments.start[index + 1]), segments.timescale)
+    return request.live.received_ms(end) // 1000

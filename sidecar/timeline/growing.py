@@ -86,6 +86,10 @@ class GrowingTimeline(Timeline):
         audio_first = sound.first_sample[np.clip(at, 0, len(sound))]
         return MuxedSegments(video=pictures, audio_first=audio_first)
 
+    def key_frames(self, rendition: Rendition) -> SegmentList | None:
+        """None: what is at hand has no first key frame from which all requests would count."""
+        return None
+
     def aligned(self, policy: SegmentPolicy) -> bool:
         """Whether the video renditions share their boundaries: they all follow one grid."""
         return True

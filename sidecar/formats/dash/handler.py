@@ -70,7 +70,7 @@ def answer_numbered_segment(request: Request) -> Answer:
         segments,
         numbered(segments, int(request.match["number"])),
         format_name="dash",
-        ending=lambda index: f"-{index + 1}.m4s",
+        ending=lambda index: f"-{segments.number(index)}.m4s",
     )
 
 

@@ -31,6 +31,15 @@ class FragmentList:
     audio_first: NDArray[np.int64] | None
     earlier: int
 
+    @property
+    def first_number(self) -> int:
+        """The number of fragment 0."""
+        return 1
+
+    def is_gap(self, index: int) -> bool:
+        """Whether fragment ``index`` was never received."""
+        return False
+
     def __len__(self) -> int:
         return len(self.start) - 1
 

@@ -34,11 +34,13 @@ def answer_master(request: Request) -> Answer:
         master_playlist(
             carried(request.selected, layout),
             request.timeline,
-            policy(request.options),
+            policy(request),
             request.options,
             request.clip,
             layout,
-        )
+        ),
+        request,
+        master=True,
     )
 
 
@@ -46,33 +48,35 @@ def answer_media_playlist(request: Request) -> Answer:
     """``X.ism/B-video=1000.m3u8``, ``X.ism/B-audio=64-video=1000.m3u8``"""
     require_playout(request)
     found = find_renditions(request.presentation, request.match["stem"])
-    options, clip = request.options, request.clip
-    layout = layout_of(request.presentation, options)
+    layout = layout_of(request.presentation, request.options)
     if len(found) == 2:
         video, audio = found
         if layout is Layout.FMP4:
             raise NotFound("sound and picture are apart in fragmented MP4")
         base = muxed_stem(request.presentation, audio, video)
-        segments = request.timeline.muxed(video, audio, policy(options)).video
-        return _playlist(media_playlist(segments, options, clip, layout, base=base, extension="ts"))
+        segments = request.timeline.muxed(video, audio, policy(request)).video
+        return _playlist(
+            media_playlist(segments, request, layout, base=base, extension="ts"), request
+        )
     (rendition,) = found
     base = stem(request.presentation, rendition)
-    segments = request.timeline.segments(rendition, policy(options))
+    segments = request.timeline.segments(rendition, policy(request))
     if rendition.kind is Kind.TEXT:
         base = text.base_url(request.presentation, rendition, layout)
         return _playlist(
-            media_playlist(segments, options, clip, layout, base=base, extension=text.EXTENSION)
+            media_playlist(segments, request, layout, base=base, extension=text.EXTENSION), request
         )
     if layout is Layout.FMP4:
         base = f"hls/{base}"
         return _playlist(
             media_playlist(
-                segments, options, clip, layout, base=base, extension="m4s", init=f"{base}.m4s"
-            )
+                segments, request, layout, base=base, extension="m4s", init=f"{base}.m4s"
+            ),
+            request,
         )
     extension = stream_info(rendition.track, None).extension or "ts"
     return _playlist(
-        media_playlist(segments, options, clip, layout, base=base, extension=extension)
+        media_playlist(segments, request, layout, base=base, extension=extension), request
     )
 
 
@@ -86,14 +90,14 @@ def answer_key_frame_playlist(request: Request) -> Answer:
     return _playlist(
         media_playlist(
             key_frames_of(request, rendition),
-            request.options,
-            request.clip,
+            request,
             layout,
             base=base,
             extension="m4s" if fmp4 else "ts",
             init=f"../hls/{base}.m4s" if fmp4 else None,
             key_frames=True,
-        )
+        ),
+        request,
     )
 
 
@@ -105,14 +109,14 @@ def answer_init(request: Request) -> Answer:
 def answer_segment(request: Request) -> Answer:
     """``X.ism/hls/B-video=1000-7.m4s``"""
     rendition = _rendition(request)
-    segments = request.timeline.segments(rendition, policy(request.options))
+    segments = request.timeline.segments(rendition, policy(request))
     return segment_answer(
         request,
         rendition,
         segments,
         numbered(segments, int(request.match["number"])),
         format_name="hls",
-        ending=lambda index: f"-{index + 1}.m4s",
+        ending=lambda index: f"-{segments.number(index)}.m4s",
     )
 
 
@@ -137,11 +141,13 @@ def _rendition(request: Request) -> Rendition:
     return rendition
 
 
-def _playlist(lines: str) -> Answer:
+def _playlist(lines: str, request: Request, *, master: bool = False) -> Answer:
+    live = request.live
     plan = Plan(
         parts=(Inline(lines.encode()),),
         content_type=CONTENT_TYPE,
         cache_class=CacheClass.MANIFEST,
+        last_modified=live.published_ms // 1000 if live is not None and not master else None,
     )
     return Answer(plan=plan)
 

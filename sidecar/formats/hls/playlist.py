@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sidecar.errors import NotFound
 from sidecar.formats.hls.layout import Layout, media_version
-from sidecar.formats.hls.tags import durations, head, tag, timestamp_map
+from sidecar.formats.hls.tags import date_time, durations, head, tag, timestamp_map
+from sidecar.formats.spec import Request
 from sidecar.formats.urls import suffix
-from sidecar.media.options import Options
-from sidecar.timeline.clips import Clip, clipped
+from sidecar.timeline.clips import clipped
 from sidecar.timeline.segments import SegmentList
 
 # The tags for closed segments came with the durations that are no whole seconds.
@@ -16,8 +16,7 @@ _TAGS_VERSION = 3
 
 def media_playlist(
     segments: SegmentList,
-    options: Options,
-    clip: Clip,
+    request: Request,
     layout: Layout,
     *,
     base: str,
@@ -25,13 +24,16 @@ def media_playlist(
     init: str | None = None,
     key_frames: bool = False,
 ) -> str:
-    """The playlist (VOD) of those ``segments`` that lie in ``clip``: ``base-<number>.extension``.
+    """The playlist of those ``segments`` that lie in the request's clip:
+    ``base-<number>.extension``. It ends where no more will come (VOD); else it goes on with the
+    window, or only grows (EVENT).
 
     ``init``: URL of the init segment, None without one. ``key_frames``: an I-frame playlist, every
     segment of which is one sync sample. Raises ``NotFound`` when no segment lies in the clip.
     """
+    options, live = request.options, request.live
     query = "" if key_frames else suffix(options, "hls")
-    listed = clipped(segments, clip)
+    listed = clipped(segments, request.clip)
     if not listed:
         raise NotFound("the track has nothing in this clip")
     lengths, target = durations(segments, listed)
@@ -42,10 +44,11 @@ def media_playlist(
         key_frames=key_frames,
     )
     modern = version >= _TAGS_VERSION
+    kind = "VOD" if live is None or live.ended else "EVENT" if live.fixed_begin else ""
     lines = [
         *head(version),
-        f"#EXT-X-MEDIA-SEQUENCE:{listed.start + 1}",
-        *(["#EXT-X-PLAYLIST-TYPE:VOD"] if modern else []),
+        f"#EXT-X-MEDIA-SEQUENCE:{segments.number(listed.start)}",
+        *([f"#EXT-X-PLAYLIST-TYPE:{kind}"] if modern and kind else []),
         *(["#EXT-X-INDEPENDENT-SEGMENTS"] if modern and segments.closed and not key_frames else []),
         *(["#EXT-X-I-FRAMES-ONLY"] if key_frames else []),
         f"#EXT-X-TARGETDURATION:{target}",
@@ -54,8 +57,11 @@ def media_playlist(
         lines.append(timestamp_map(int(segments.start[listed.start]), segments.timescale))
     if init is not None:
         lines.append(tag("EXT-X-MAP", URI=f'"{init}"'))
-    lines += [
-        f"#EXTINF:{length}, no desc\n{base}-{number}.{extension}{query}"
-        for number, length in enumerate(lengths, listed.start + 1)
-    ]
-    return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
+    for at, length in zip(listed, lengths, strict=True):
+        if live is not None and (at == listed.start or segments.is_gap(at - 1)):
+            lines.append(date_time(int(segments.start[at]), segments.timescale, live.epoch_ms))
+        if segments.is_gap(at):
+            lines.append("#EXT-X-GAP")
+        lines.append(f"#EXTINF:{length}, no desc")
+        lines.append(f"{base}-{segments.number(at)}.{extension}{query}")
+    return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if kind == "VOD" else []), ""])

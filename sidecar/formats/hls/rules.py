@@ -6,17 +6,17 @@ from fractions import Fraction
 
 from sidecar.errors import NotFound
 from sidecar.formats.spec import Request
-from sidecar.media.options import Options
 from sidecar.timeline.segmenter import SegmentPolicy
 
 _DEFAULT_LENGTH = Fraction(4)
 
 
-def policy(options: Options) -> SegmentPolicy:
-    """HLS segments last 4 s unless told otherwise, whatever the source and the kind."""
-    length = options.hls_minimum_fragment_length
+def policy(request: Request) -> SegmentPolicy:
+    """HLS segments last 4 s unless told otherwise, whatever the source and the kind; live ones are
+    what the encoder sends, so that they can be played as soon as they are there."""
+    length = request.options.hls_minimum_fragment_length
     if length is None:
-        length = _DEFAULT_LENGTH
+        length = _DEFAULT_LENGTH if request.live is None else Fraction(0)
     return SegmentPolicy(video=length, audio=length, text=length)
 
 

@@ -45,6 +45,12 @@ def timestamp_map(start: int, timescale: int) -> str:
     return f"#USP-X-TIMESTAMP-MAP:MPEGTS={timestamp(start, timescale)},LOCAL={local}Z"
 
 
+def date_time(start: int, timescale: int, epoch_ms: int) -> str:
+    """When presentation time ``start``, ticks, was (RFC 8216 4.3.2.6); ``epoch_ms``: when 0 was."""
+    at = _EPOCH + timedelta(milliseconds=epoch_ms + start * 1000 // timescale)
+    return f"#EXT-X-PROGRAM-DATE-TIME:{at.replace(tzinfo=None).isoformat('T', 'milliseconds')}Z"
+
+
 def durations(segments: SegmentList, listed: range) -> tuple[list[str], int]:
     """(EXTINF durations, EXT-X-TARGETDURATION) of those ``segments`` that are ``listed``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.errors import NotFound
-from sidecar.formats.fragments import numbered
+from sidecar.formats.fragments import numbered, received, until_gap
 from sidecar.formats.hls.layout import Layout
 from sidecar.formats.hls.rules import policy, require_playout
 from sidecar.formats.hls.tags import quoted, tag
@@ -98,15 +98,15 @@ def answer_segment(request: Request) -> Answer:
     rendition = find_rendition(request.presentation, request.match["stem"])
     if rendition.kind is not Kind.TEXT:
         raise NotFound("only text is served as WebVTT")
-    segments = request.timeline.segments(rendition, policy(request.options))
+    segments = request.timeline.segments(rendition, policy(request))
     index = numbered(segments, int(request.match["number"]))
     count = len(segments)
-    until = min(count, index + 1 + request.read_ahead)
+    until = until_gap(segments, index, index + 1 + request.read_ahead)
     bounds = [
         rescale(ticks, segments.timescale, TIMESCALE)
         for ticks in segments.start[index : until + 1].tolist()
     ]
-    if index == 0:
+    if segments.number(index) == 1:
         bounds[0] = 0
     text = timed_text(rendition.track, bounds[0], bounds[-1], request.read)
     folder = request.match["folder"] or ""
@@ -118,16 +118,18 @@ def answer_segment(request: Request) -> Answer:
         document = webvtt_document(
             text.cues.overlapping(begin, end), header=text.header, mpegts=mpegts
         )
-        link = f'<{name}-{at + 2}.{EXTENSION}{query}>; rel="next"'
+        link = f'<{name}-{segments.number(at + 1)}.{EXTENSION}{query}>; rel="next"'
         plans.append(
             Plan(
                 parts=(Inline(document),),
                 content_type=CONTENT_TYPE,
                 cache_class=CacheClass.MEDIA,
+                last_modified=received(request, segments, at),
                 headers=(("Link", link),) if at + 1 < count else (),
             )
         )
     paths = [
-        f"{folder}{request.match['stem']}-{at + 1}.{EXTENSION}" for at in range(index + 1, until)
+        f"{folder}{request.match['stem']}-{segments.number(at)}.{EXTENSION}"
+        for at in range(index + 1, until)
     ]
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))

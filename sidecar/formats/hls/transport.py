@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sidecar.errors import NotFound
-from sidecar.formats.fragments import numbered
+from sidecar.formats.fragments import numbered, received, until_gap
 from sidecar.formats.hls.rules import policy, require_playout
 from sidecar.formats.hls.selectors import find_renditions
 from sidecar.formats.key_frames import key_frames_of
@@ -19,6 +19,7 @@ from sidecar.mux.elementary import stream_info
 from sidecar.mux.packed_audio import packed_audio
 from sidecar.mux.plan import CacheClass, Inline, Plan
 from sidecar.mux.ts_segment import TrackSpan, made_from, ts_key_frame, ts_segments
+from sidecar.timeline.segments import SegmentList
 
 _TS_TYPE = "video/mp2t"
 _AUDIO_TYPES = {"aac": "audio/aac", "ac3": "audio/ac3", "ec3": "audio/eac3", "mp3": "audio/mpeg"}
@@ -35,24 +36,25 @@ def answer_ts_segment(request: Request) -> Answer:
     if video.kind is not Kind.VIDEO:
         raise NotFound("sound alone is packed audio, not a transport stream")
     if heard:
-        together = request.timeline.muxed(video, heard[0], policy(request.options))
+        together = request.timeline.muxed(video, heard[0], policy(request))
         segments = together.video
     else:
-        segments = request.timeline.segments(video, policy(request.options))
+        segments = request.timeline.segments(video, policy(request))
     index = numbered(segments, int(request.match["number"]))
-    until = min(len(segments), index + 1 + request.read_ahead)
+    until = until_gap(segments, index, index + 1 + request.read_ahead)
     first = segments.first_sample[index : until + 1].tolist()
     spans = [TrackSpan(track=video.track, first=first)]
     if heard:
         first = together.audio_first[index : until + 1].tolist()
         spans.append(TrackSpan(track=heard[0].track, first=first, language=heard[0].language))
     spans = _bounded(spans)
-    made = ts_segments(request.read, spans[0], spans[1] if heard else None, index)
+    number = segments.number(index)
+    made = ts_segments(request.read, spans[0], spans[1] if heard else None, number - 1)
     plans = [
-        _plan(request, data, made_from(spans, at, index + at), index + at, len(segments))
+        _plan(request, data, made_from(spans, at, number - 1 + at), segments, index + at)
         for at, data in enumerate(made)
     ]
-    return _answer(request, plans, index, len(segments))
+    return _answer(request, plans, segments, index)
 
 
 def answer_ts_key_frame(request: Request) -> Answer:
@@ -65,8 +67,8 @@ def answer_ts_key_frame(request: Request) -> Answer:
     data = ts_key_frame(request.read, rendition.track, sample, start, index)
     span = TrackSpan(track=rendition.track, first=(sample, sample + 1))
     recipe = made_from([span], 0, index, key_frame=True)
-    count = len(key_frames)
-    return _answer(request, [_plan(request, data, recipe, index, count)], index, count)
+    plan = _plan(request, data, recipe, key_frames, index)
+    return _answer(request, [plan], key_frames, index)
 
 
 def answer_packed_segment(request: Request) -> Answer:
@@ -78,21 +80,22 @@ def answer_packed_segment(request: Request) -> Answer:
         raise NotFound("only sound is packed audio")
     if stream_info(rendition.track, None).extension != extension:
         raise NotFound("the track has another codec")
-    segments = request.timeline.segments(rendition, policy(request.options))
+    segments = request.timeline.segments(rendition, policy(request))
     index = numbered(segments, int(request.match["number"]))
-    until = min(len(segments), index + 1 + request.read_ahead)
+    until = until_gap(segments, index, index + 1 + request.read_ahead)
     first = segments.first_sample[index : until + 1].tolist()
     plans = [
         Plan(
             parts=packed_audio(rendition.track, first[at - index], first[at - index + 1]),
             content_type=_AUDIO_TYPES[extension],
             cache_class=CacheClass.MEDIA,
-            headers=_next(request, at, len(segments), f"{extension}{_suffix(request)}"),
+            headers=_next(request, segments, at, f"{extension}{_suffix(request)}"),
+            last_modified=received(request, segments, at),
         )
         for at in range(index, until)
     ]
     stem = request.match["stem"]
-    paths = [f"{stem}-{at + 1}.{extension}" for at in range(index + 1, until)]
+    paths = [f"{stem}-{segments.number(at)}.{extension}" for at in range(index + 1, until)]
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
 
 
@@ -106,20 +109,26 @@ def _bounded(spans: list[TrackSpan]) -> list[TrackSpan]:
     return [replace(span, first=span.first[: max(1, fit) + 1]) for span in spans]
 
 
-def _plan(request: Request, data: memoryview, recipe: bytes, index: int, count: int) -> Plan:
+def _plan(
+    request: Request, data: memoryview, recipe: bytes, segments: SegmentList, index: int
+) -> Plan:
     ending = "ts" if _folder(request) else f"ts{_suffix(request)}"
     return Plan(
         parts=(Inline(data),),
         content_type=_TS_TYPE,
         cache_class=CacheClass.MEDIA,
-        headers=_next(request, index, count, ending),
+        headers=_next(request, segments, index, ending),
         made_from=recipe,
+        last_modified=received(request, segments, index),
     )
 
 
-def _answer(request: Request, plans: Sequence[Plan], index: int, count: int) -> Answer:
-    following = range(index + 2, min(index + len(plans) + _FOLLOWING, count) + 1)
-    paths = tuple(f"{_folder(request)}{request.match['stem']}-{number}.ts" for number in following)
+def _answer(request: Request, plans: Sequence[Plan], segments: SegmentList, index: int) -> Answer:
+    until = until_gap(segments, index, index + len(plans) + _FOLLOWING)
+    paths = tuple(
+        f"{_folder(request)}{request.match['stem']}-{segments.number(at)}.ts"
+        for at in range(index + 1, until)
+    )
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=False)), following=paths)
 
 
@@ -131,10 +140,12 @@ def _suffix(request: Request) -> str:
     return suffix(request.options, "hls")
 
 
-def _next(request: Request, index: int, count: int, ending: str) -> tuple[tuple[str, str], ...]:
-    if index + 1 >= count:
+def _next(
+    request: Request, segments: SegmentList, index: int, ending: str
+) -> tuple[tuple[str, str], ...]:
+    if index + 1 >= len(segments):
         return ()
-    name = f"{encoded(request.match['stem'])}-{index + 2}.{ending}"
+    name = f"{encoded(request.match['stem'])}-{segments.number(index + 1)}.{ending}"
     return (("Link", f'<{name}>; rel="next"'),)
 
 
