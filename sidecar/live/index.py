@@ -198,9 +198,24 @@ class PointIndex(Database):
             *(file, size, begin_ms, end_ms),
         )
 
-    def close_file(self, file: int) -> None:
-        """Nothing will be written to ``file`` any more."""
-        self.run("UPDATE file SET closed = 1 WHERE id = ?", file)
+    def close_file(self, file: int, *, size: int | None = None) -> None:
+        """Nothing will be written to ``file`` any more; its media ends at byte ``size``."""
+        self.run("UPDATE file SET closed = 1, size = coalesce(?, size) WHERE id = ?", size, file)
+
+    def end_of_file(self, file: int) -> int:
+        """Bytes up to the end of the last fragment of ``file``, 0 without any."""
+        row = self.one("SELECT max(offset + length) FROM fragment WHERE file = ?", file)
+        return int(row[0] or 0) if row is not None else 0
+
+    def fragments_of_file(self, file: int) -> int:
+        """How many rows lie in ``file``."""
+        row = self.one("SELECT count(*) FROM fragment WHERE file = ?", file)
+        return int(row[0]) if row is not None else 0
+
+    def files_open(self) -> tuple[FileRow, ...]:
+        """Archive files that are not closed, oldest first."""
+        rows = self.all(f"SELECT {_FILE} FROM file WHERE NOT closed ORDER BY id")
+        return tuple(FileRow(*(*row[:-1], bool(row[-1]))) for row in rows)
 
     def files(self, number: int | None = None) -> tuple[FileRow, ...]:
         """All archive files, oldest first, or the one that is ``number``, if it is there."""
@@ -254,6 +269,24 @@ class PointIndex(Database):
         if extent is not None and fragment.time + fragment.duration < extent.end - grace:
             return Verdict.LATE
         return Verdict.ADDED
+
+    def around(self, track: TrackRow, fragment: TrackFragment) -> tuple[int | None, int | None]:
+        """Where the fragment before the middle of ``fragment`` ends and the one behind it begins,
+        ticks, None without any."""
+        middle = fragment.time + fragment.duration // 2
+        before = self.one(
+            "SELECT time + duration FROM fragment WHERE track = ? AND time <= ? "
+            "ORDER BY time DESC LIMIT 1",
+            *(track.id, middle),
+        )
+        after = self.one(
+            "SELECT time FROM fragment WHERE track = ? AND time > ? ORDER BY time LIMIT 1",
+            *(track.id, middle),
+        )
+        return (
+            None if before is None else int(before[0]),
+            None if after is None else int(after[0]),
+        )
 
     def add(
         self,

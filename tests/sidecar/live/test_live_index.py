@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMedia, NotFound, StorageError
@@ -175,6 +175,7 @@ def test_an_index_that_is_not_there(tmp_path: Path) -> None:
         PointIndex.open(tmp_path / "no.db3")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -208,6 +209,7 @@ def test_tables_come_back_as_they_were(rows: list[tuple[int, int, int, bool, int
     assert after.offset.tolist() == list(offset)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_damaged_rows_are_refused(blob: bytes) -> None:
     try:

@@ -1,0 +1,395 @@
+"""What one encoder sends of one stream: judged, archived and indexed, a transaction a fragment."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from sidecar.errors import Conflict, InvalidMedia, StorageError
+from sidecar.live import ledger
+from sidecar.live.archive import ArchiveFile
+from sidecar.live.index import TrackRow, Verdict
+from sidecar.live.ledger import ConnectionState
+from sidecar.live.model import (
+    EndOfStream,
+    Fragment,
+    Header,
+    Incoming,
+    IncomingTrack,
+    TrackFragment,
+)
+from sidecar.live.overlaps import fitted
+from sidecar.live.writer import PointState, PointWriter
+from sidecar.media.naming import default_name
+from sidecar.media.track import Kind
+from sidecar.units import rescale
+
+# Times later than this, seconds, count from 1970.
+UTC_FROM = 365 * 86_400
+# A connection that begins this much before the newest, seconds, is of an encoder that began anew:
+# those that merely come again send their last two fragments once more.
+_RESTARTED = 60
+# A stream without a connection whose media ends this much before the newest, ms, has been given up
+# by its encoder: the end of the others is not kept waiting for it.
+_LEFT_BEHIND_MS = 30_000
+_LATEST = 1 << 60
+
+
+class Outcome(StrEnum):
+    """What became of something that an encoder sent."""
+
+    ACCEPTED = "accepted"  # a header, an end of stream, what no track needs
+    ADDED = "added"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """``note``: what the log is to say of it, empty as a rule."""
+
+    outcome: Outcome
+    note: str = ""
+
+
+@dataclass(slots=True)
+class _Part:
+    """What a fragment holds of one track, and what becomes of it."""
+
+    track: IncomingTrack
+    row: TrackRow
+    fragment: TrackFragment
+    verdict: Verdict
+
+    @property
+    def end(self) -> int:
+        return self.fragment.time + self.fragment.duration
+
+    def media_ms(self, ticks: int) -> int:
+        return rescale(ticks - self.track.edit_media_time, self.track.timescale, 1000)
+
+
+class Connection:
+    """What one encoder sends of one stream, in its order."""
+
+    def __init__(
+        self,
+        writer: PointWriter,
+        stream: str,
+        identifier: str,
+        forget: Callable[[Connection], None],
+    ) -> None:
+        self.stream = stream
+        self.identifier = identifier
+        self._writer = writer
+        self._forget = forget
+        self._number = 0  # before it has brought anything
+        self._header: Header | None = None
+        self._header_number = 0
+        self._tracks: dict[int, IncomingTrack] = {}
+        self._reference = 0
+        self._begun = False
+        self._noted_late = False
+        self._written: ArchiveFile | None = None
+
+    def take(self, incoming: Incoming, now_ns: int) -> Taken:
+        """Takes in the next thing that was sent, at ``now_ns`` of the Unix clock.
+
+        Raises ``Conflict`` when the point is stopped or the stream cannot go on with it,
+        ``InvalidMedia`` for times that are none; ``StorageError`` when it could not be kept: the
+        next thing may be tried then.
+        """
+        with self._writer.lock:
+            before = (self._number, self._header_number)
+            try:
+                if isinstance(incoming, Header):
+                    return self._take_header(incoming, now_ns)
+                if isinstance(incoming, EndOfStream):
+                    return self._take_end(now_ns)
+                return self._take_fragment(incoming, now_ns)
+            except BaseException:
+                if not isinstance(incoming, Header):
+                    # What was made in the transaction is gone with it.
+                    self._number, self._header_number = before
+                if self._written is not None:
+                    # Nobody knows whether its row was committed: what comes goes elsewhere.
+                    self._writer.archive.abandon(self._written)
+                raise
+            finally:
+                self._written = None
+
+    def end(self, state: ConnectionState, now_ns: int) -> None:
+        """The connection is over: ``CLOSED`` or ``BROKEN``. That ends no stream. Never fails."""
+        with self._writer.lock:
+            self._forget(self)
+            if self._number:
+                self._writer.depart(self._number, state)
+                self._number = 0
+
+    # Headers and ends
+
+    def _take_header(self, header: Header, now_ns: int) -> Taken:
+        writer = self._writer
+        self._header, self._header_number = header, 0
+        self._tracks = {track.track_ID: track for track in header.tracks}
+        video = [track.track_ID for track in header.tracks if track.kind is Kind.VIDEO]
+        self._reference = (video or list(self._tracks))[0]
+        # Whether a stopped point may go on is known when times come.
+        if writer.state is not PointState.STOPPED:
+            with writer.index.transaction():
+                number, header_number = self._registered(now_ns)
+                if writer.state is PointState.IDLE:
+                    writer.set_state(PointState.STARTING, now_ns)
+            self._number, self._header_number = number, header_number
+            writer.touch(now_ns)
+        return Taken(Outcome.ACCEPTED)
+
+    def _registered(self, now_ns: int) -> tuple[int, int]:
+        """The numbers of the connection and its header; in a transaction."""
+        assert self._header is not None
+        index, now_ms = self._writer.index, now_ns // 1_000_000
+        header = index.put_header(self.stream, self._header, now_ms)
+        owner = self._writer.owner.number
+        number = ledger.open_connection(index, self.stream, self.identifier, owner, now_ms)
+        ledger.know_stream(index, self.stream)
+        return number, header
+
+    def _take_end(self, now_ns: int) -> Taken:
+        writer, index = self._writer, self._writer.index
+        if not self._number:
+            return Taken(Outcome.ACCEPTED)
+        with index.transaction():
+            ledger.set_connection_state(index, self._number, ConnectionState.ENDED)
+            if writer.state is PointState.STOPPED:
+                return Taken(Outcome.ACCEPTED)
+            fed = {one.stream for one in ledger.connections(index) if writer.is_open(one)}
+            if self.stream not in fed:
+                ledger.end_stream(index, self.stream)
+            ends = ledger.ends_of_streams(index)
+            recent = max(ends.values(), default=0) - _LEFT_BEHIND_MS
+            ended = ledger.streams(index)
+            stopped = not any(
+                one in fed or ends.get(one, recent) > recent
+                for one, has_ended in ended.items()
+                if not has_ended
+            )
+            if stopped:
+                ledger.end_streams(index)
+                writer.name_tracks()
+                writer.set_state(PointState.STOPPED, now_ns)
+            elif ended[self.stream]:
+                writer.set_state(PointState.STOPPING, now_ns)
+        self._number = 0
+        writer.touch(now_ns)
+        if stopped:
+            writer.archive.finish()
+        elif ended[self.stream]:
+            writer.archive.finish(self.stream)
+        note = "all streams have ended: the publishing point is stopped" if stopped else ""
+        return Taken(Outcome.ACCEPTED, note)
+
+    # Fragments
+
+    def _take_fragment(self, fragment: Fragment, now_ns: int) -> Taken:
+        if self._header is None:
+            raise Conflict("the stream's header has not come")
+        known = [part for part in fragment.tracks if part.track_ID in self._tracks]
+        if not known:
+            return Taken(Outcome.ACCEPTED)
+        for part in known:
+            if not -_LATEST < part.time <= part.time + part.duration < _LATEST:
+                raise InvalidMedia(f"a fragment cannot begin at {part.time}")
+        writer = self._writer
+        while True:
+            with writer.index.transaction():
+                taken = self._judge_and_add(fragment, known, now_ns)
+            if taken is not None:
+                break
+            first = known[0]
+            period = self._period(first) or 0
+            writer.archive.open(self.stream, self._header_number, period, now_ns // 1_000_000)
+            try:
+                writer.chores.settle()
+                writer.retain(now_ns)
+            except StorageError:
+                pass  # tried again in maintain; it is not what keeps the fragment from being kept
+        self._begun = True
+        if self._written is not None:
+            self._written.end += len(fragment.data)
+            self._written = None
+            try:
+                writer.touch(now_ns)
+            except StorageError as error:
+                return Taken(taken.outcome, f"players hear of a fragment with the next: {error}")
+        return taken
+
+    def _judge_and_add(
+        self, fragment: Fragment, known: list[TrackFragment], now_ns: int
+    ) -> Taken | None:
+        """What becomes of ``fragment``, in a transaction; None when a file must be opened first."""
+        writer, index = self._writer, self._writer.index
+        if not self._number or not self._header_number:
+            self._number, self._header_number = self._registered(now_ns)
+        parts = [self._judged(part) for part in known]
+        state = writer.state
+        if state is PointState.STOPPED and not self._may_go_on(parts):
+            raise self._conflict("Stream is closed", parts[0])
+        received_ms = writer.received_ms(now_ns)
+        news = [part for part in parts if part.verdict is Verdict.ADDED]
+        if news:
+            periods = [self._period(part) for part in known if part.track_ID == self._reference]
+            file = writer.archive.current(
+                self.stream, self._header_number, periods[0] if periods else None
+            )
+            if file is None:
+                return None
+            if not index.files(file.number):
+                writer.archive.abandon(file)  # everything was purged
+                return None
+            self._add(fragment, file, news, received_ms)
+            news = [part for part in news if part.verdict is Verdict.ADDED]
+            if news:
+                self._go_on(state, news, received_ms, now_ns)
+                writer.archive.append(file, fragment.data)
+                self._written = file
+        for part in parts:
+            ledger.count_delivery(
+                index,
+                self._number,
+                part.row.id,
+                part.verdict,
+                size=int(part.fragment.samples.size.sum(dtype="i8")),
+                time=part.end,
+                now_ms=received_ms,
+            )
+        return self._outcome(parts)
+
+    def _judged(self, fragment: TrackFragment) -> _Part:
+        track, index = self._tracks[fragment.track_ID], self._writer.index
+        row = index.track(self.stream, fragment.track_ID)
+        assert row is not None
+        part = _Part(track, row, fragment, Verdict.ADDED)
+        if fragment.time > UTC_FROM * track.timescale and index.setting("epoch_ms") not in (
+            None,
+            "0",
+        ):
+            raise self._conflict("Times of the stream do not count from 1970", part)
+        extent = index.extent(row.id)
+        if (
+            not self._begun
+            and extent is not None
+            and part.end < extent.end - _RESTARTED * track.timescale
+        ):
+            raise self._conflict("Stream goes on", part)
+        grace = max(int(self._writer.settings.grace * track.timescale), 2 * row.nominal)
+        part.verdict = index.judge(row, fragment, grace)
+        if part.verdict is Verdict.ADDED:
+            fitting = fitted(index, row, fragment)
+            if fitting is None:
+                part.verdict = Verdict.DUPLICATE
+            else:
+                part.fragment = fitting
+        return part
+
+    def _may_go_on(self, parts: list[_Part]) -> bool:
+        """Whether ``parts`` may come to a point that is stopped."""
+        if not self._writer.settings.restart:
+            return False
+        for part in parts:
+            extent = self._writer.index.extent(part.row.id)
+            news = part.verdict is Verdict.ADDED
+            middle = part.fragment.time + part.fragment.duration // 2
+            if part.verdict is Verdict.LATE or (news and extent and middle < extent.end):
+                return False
+        return True
+
+    def _go_on(self, state: PointState, news: list[_Part], received_ms: int, now_ns: int) -> None:
+        """What the first fragment of a point, or of a stream that had ended, changes."""
+        writer, index = self._writer, self._writer.index
+        if index.setting("epoch_ms") is None:
+            begin, end = _media_ms(news)
+            # What has been recorded last was sent at once.
+            epoch = 0 if begin > UTC_FROM * 1000 else received_ms - end
+            index.set("epoch_ms", str(epoch))
+        if state is PointState.STARTED:
+            return
+        ledger.know_stream(index, self.stream)
+        if state is not PointState.STOPPING or not any(ledger.streams(index).values()):
+            writer.set_state(PointState.STARTED, now_ns)
+
+    def _add(
+        self, fragment: Fragment, file: ArchiveFile, news: list[_Part], received_ms: int
+    ) -> None:
+        index = self._writer.index
+        checksum = zlib.crc32(fragment.data)
+        for part in news:
+            added = index.add(
+                part.row,
+                part.fragment,
+                header=self._header_number,
+                file=file.number,
+                offset=file.end,
+                length=len(fragment.data),
+                now_ms=received_ms,
+                moof=fragment.moof,
+                checksum=checksum,
+            )
+            if added is None:
+                part.verdict = Verdict.LATE
+            elif not part.row.bitrate and part.fragment.begins:
+                self._name_track(part)
+        added_parts = [part for part in news if part.verdict is Verdict.ADDED]
+        if added_parts:
+            begin, end = _media_ms(added_parts)
+            index.grow_file(file.number, file.end + len(fragment.data), begin, end)
+
+    def _name_track(self, part: _Part) -> None:
+        """Measures the track when a fragment has begun behind its first one."""
+        index, row = self._writer.index, part.row
+        extent = index.extent(row.id)
+        if extent is not None and extent.first_sequence < extent.last_sequence:
+            bitrate = index.measured(row.id, extent.first_sequence, part.track.timescale)
+            index.set_bitrate(row.id, bitrate)
+
+    def _period(self, part: TrackFragment) -> int | None:
+        """Which stretch of time, as long as an archive file, ``part`` begins in."""
+        length = self._writer.settings.file_length
+        if not part.begins:
+            return None
+        if not length:
+            return 0
+        return int(Fraction(part.time, self._tracks[part.track_ID].timescale) // length)
+
+    def _outcome(self, parts: list[_Part]) -> Taken:
+        verdicts = {part.verdict for part in parts}
+        if Verdict.ADDED in verdicts:
+            return Taken(Outcome.ADDED)
+        if Verdict.LATE not in verdicts:
+            return Taken(Outcome.DUPLICATE)
+        note = ""
+        if not self._noted_late:
+            self._noted_late = True
+            late = next(part for part in parts if part.verdict is Verdict.LATE)
+            note = f"fragments come too late and are dropped {self._evidence(late)}"
+        return Taken(Outcome.LATE, note)
+
+    def _conflict(self, why: str, part: _Part) -> Conflict:
+        return Conflict(f"{why}, cannot restart {self._evidence(part)}")
+
+    def _evidence(self, part: _Part) -> str:
+        extent = self._writer.index.extent(part.row.id)
+        name = part.track.name or default_name(part.track.kind, part.track.language)
+        reached = "none" if extent is None else extent.end
+        return (
+            f"(track_name={name} stream.time={reached} fragment.time={part.fragment.time} "
+            f"timescale={part.track.timescale})"
+        )
+
+
+def _media_ms(parts: list[_Part]) -> tuple[int, int]:
+    """Media time, ms, from which to which ``parts`` last."""
+    begin = min(part.media_ms(part.fragment.time) for part in parts)
+    return begin, max(part.media_ms(part.end) for part in parts)

@@ -1,0 +1,95 @@
+"""What leaves a publishing point: archive files whose media is older than what is kept.
+
+Rows go first; the files a while later, as answers that were made before may still be on their way:
+they name files, and nginx opens these when it sends. Each call does little, so that ingest never
+waits: there is at most one file to remove for each that is written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidecar.live.index import PointIndex
+
+# How long a file outlives its rows, ms: longer than an answer takes to be sent.
+FAREWELL_MS = 60_000
+_DELETED_AT_ONCE = 8
+
+
+def newest_ms(index: PointIndex) -> int | None:
+    """End of the newest media, ms of media time, or None when there is none."""
+    row = index.one("SELECT max(end_ms) FROM file")
+    return None if row is None or row[0] is None else int(row[0])
+
+
+def is_due(index: PointIndex, horizon_ms: int) -> bool:
+    """Whether there is a file whose media ends at ``horizon_ms`` (media time) or before."""
+    return index.one("SELECT 1 FROM file WHERE end_ms <= ? LIMIT 1", horizon_ms) is not None
+
+
+def expire(index: PointIndex, horizon_ms: int, now_ms: int, *, most: int = 1) -> int:
+    """Removes the rows of up to ``most`` finished files whose media ends at ``horizon_ms`` (media
+    time) or before; returns how many. In a transaction."""
+    rows = index.all(
+        "SELECT id FROM file WHERE closed AND end_ms <= ? ORDER BY end_ms LIMIT ?",
+        *(horizon_ms, most),
+    )
+    for (file,) in rows:
+        doom(index, file, now_ms)
+    if rows:
+        _drop_headers(index)
+    return len(rows)
+
+
+def expire_all(index: PointIndex, now_ms: int) -> int:
+    """Removes all there is of media, tracks and their times; returns how many files. In a
+    transaction."""
+    files = index.files()
+    for file in files:
+        doom(index, file.id, now_ms)
+    index.run("DELETE FROM setting WHERE name = 'epoch_ms' OR name LIKE 'track %'")
+    for table in ("track", "header", "stream", "delivery", "connection"):
+        index.run(f"DELETE FROM {table}")
+    index.count_removal()
+    return len(files)
+
+
+def doom(index: PointIndex, file: int, now_ms: int) -> None:
+    """Removes the rows of ``file``, which is deleted later. In a transaction."""
+    name = index.remove_file(file)
+    index.run("INSERT OR REPLACE INTO doomed VALUES (?, ?)", name, now_ms)
+
+
+def due(index: PointIndex, now_ms: int) -> list[Path]:
+    """Some of the files that can be deleted now."""
+    # Those of a clock that was ahead and has been put right would wait for long.
+    rows = index.all(
+        "SELECT name FROM doomed WHERE removed_ms <= ? OR removed_ms > ? LIMIT ?",
+        *(now_ms - FAREWELL_MS, now_ms + FAREWELL_MS, _DELETED_AT_ONCE),
+    )
+    return [index.path.with_name(name) for (name,) in rows]
+
+
+def forget(index: PointIndex, paths: list[Path]) -> None:
+    """``paths`` have been deleted. In a transaction."""
+    for path in paths:
+        index.run("DELETE FROM doomed WHERE name = ?", path.name)
+
+
+def delete(paths: list[Path]) -> bool:
+    """Deletes files, whether they are there or not; false when that fails."""
+    try:
+        for path in paths:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _drop_headers(index: PointIndex) -> None:
+    """Forgets headers that nothing begins with any more, but for the newest of each stream."""
+    index.run(
+        "DELETE FROM header WHERE id NOT IN (SELECT header FROM file) "
+        "AND id NOT IN (SELECT header FROM track) "
+        "AND id NOT IN (SELECT max(id) FROM header GROUP BY stream)"
+    )
