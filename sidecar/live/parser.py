@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 
 from sidecar.boxes.fragment import Run
 from sidecar.boxes.piff import LIVE_SERVER_MANIFEST
-from sidecar.errors import InvalidMedia, OriginError
+from sidecar.errors import InvalidMedia, OriginError, UnsupportedMedia
 from sidecar.live.cutter import BoxCutter, BoxStart
 from sidecar.live.fragments import FragmentReader
 from sidecar.live.headers import MAX_FRAGMENT, read_header_boxes
 from sidecar.live.initial import InitialSamples, as_fragment
 from sidecar.live.model import EndOfStream, Fragment, Header, Incoming
 from sidecar.live.topbox import TopBox
+from sidecar.media.playable import printable
 
 MAX_HEADER = 16 << 20
 # It is held as objects: a minute in samples of 2.5 ms is 400 kB.
@@ -128,8 +129,12 @@ class StreamParser:
         if not self._is_of_fragment(start):
             return None
         beside = [*self._before, *self._between]
-        if len(beside) >= MAX_BESIDE:
-            raise start.damaged(f"there are more than {MAX_BESIDE} boxes beside one moof")
+        if len(beside) == MAX_BESIDE and start.type not in (b"moof", b"mdat"):
+            raise UnsupportedMedia(
+                f"there are more than {MAX_BESIDE} boxes beside one moof",
+                box_path=printable(start.type),
+                offset=start.offset,
+            )
         if self._moof is not None:
             beside.append(self._moof)
         room = max(0, self._max_fragment - _size(beside))
@@ -137,8 +142,8 @@ class StreamParser:
 
     def _check_form(self, start: BoxStart) -> None:
         """Raises ``InvalidMedia`` when it does not look like a box."""
-        printable = all(0x20 <= octet < 0x7F or octet == 0xA9 for octet in start.type)
-        if not printable or (start.offset == 0 and start.type not in _KNOWN):
+        typical = all(0x20 <= octet < 0x7F or octet == 0xA9 for octet in start.type)
+        if not typical or (start.offset == 0 and start.type not in _KNOWN):
             raise start.damaged("this is no ISO BMFF box")
         if start.type not in _KNOWN and (start.size or 0) > self._max_fragment:
             raise start.damaged(f"a box of unknown type claims {start.size} bytes")

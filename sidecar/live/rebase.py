@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from sidecar.boxes.fragment import DATA_OFFSET, Run
 from sidecar.boxes.header import walk
 from sidecar.boxes.write import box
+from sidecar.errors import InvalidMedia
 from sidecar.live.topbox import TopBox
 
 _BASE_DATA_OFFSET = 0x000001
 _DURATION_IS_EMPTY = 0x010000
 _DEFAULT_BASE_IS_MOOF = 0x020000
+_FURTHEST = 1 << 31
 _WORD = struct.Struct(">I")
 _OFFSET = struct.Struct(">i")
 
@@ -25,26 +28,31 @@ _OFFSET = struct.Struct(">i")
 def rebased_moof(moof: TopBox, runs: Sequence[Run]) -> bytes:
     """``moof`` without base_data_offset, each trun with the distance of its data from the moof.
 
-    ``runs``: all that were read from it. What follows it must stay right behind it.
+    ``runs``: all that were read from it. What follows it must stay right behind it. Raises
+    ``InvalidMedia`` when data is further away than a trun can say.
     """
-    # The offsets have four bytes whatever they are: the first pass only tells the size.
-    size = len(_rewritten(moof, iter(runs), 0))
-    return _rewritten(moof, iter(runs), size - moof.end)
+    # Distances have four bytes whatever they are: the first pass only tells the size.
+    size = len(_rewritten(moof, repeat(0)))
+    distances = [run.data_offset - moof.end + size for run in runs]
+    for run, distance in zip(runs, distances, strict=True):
+        if not -_FURTHEST <= distance < _FURTHEST:
+            raise InvalidMedia("the data is not near", box_path=run.where[0], offset=run.where[1])
+    return _rewritten(moof, iter(distances))
 
 
-def _rewritten(moof: TopBox, runs: Iterator[Run], move: int) -> bytes:
-    """``move``: added to an offset in the stream to get that from the new moof's first byte."""
+def _rewritten(moof: TopBox, distances: Iterator[int]) -> bytes:
+    """``distances``: of each run's data from the first byte of the new moof."""
     data = memoryview(moof.data)
     children: list[bytes | memoryview] = []
     for child in walk(data, moof.header.body, moof.header.end):
         if child.type == b"traf":
-            children.append(_traf(data, child.body, child.end, runs, move))
+            children.append(_traf(data, child.body, child.end, distances))
         else:
             children.append(data[child.start : child.end])
     return box(b"moof", *children)
 
 
-def _traf(data: memoryview, start: int, end: int, runs: Iterator[Run], move: int) -> bytes:
+def _traf(data: memoryview, start: int, end: int, distances: Iterator[int]) -> bytes:
     boxes = list(walk(data, start, end))
     # The last tfhd counts, as for the reader of the runs.
     tfhd = next(child for child in reversed(boxes) if child.type == b"tfhd")
@@ -54,8 +62,7 @@ def _traf(data: memoryview, start: int, end: int, runs: Iterator[Run], move: int
         if child is tfhd:
             children.append(_tfhd(data[child.body : child.end], flags))
         elif child.type == b"trun" and not flags & _DURATION_IS_EMPTY:
-            offset = next(runs).data_offset + move
-            children.append(_trun(data[child.body : child.end], offset))
+            children.append(_trun(data[child.body : child.end], next(distances)))
         else:
             children.append(data[child.start : child.end])
     return box(b"traf", *children)
