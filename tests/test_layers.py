@@ -27,6 +27,7 @@ CONFINED = {  # third-party package -> where it may be imported
     "grpc": {"service", "cli"},
     "grpc_health": {"service", "cli"},
     "grpc_reflection": {"service"},
+    "aiohttp": {"service"},
     "asyncio": {"service", "cli"},
     "uvloop": {"service"},
     "click": {"cli"},

@@ -4,6 +4,7 @@ local answer = require "origin.answer"
 local args_module = require "origin.args"
 local files = require "origin.files"
 local metrics = require "origin.metrics"
+local passing = require "origin.passing"
 local plan_module = require "origin.plan"
 local plans = require "origin.plans"
 local route = require "origin.route"
@@ -15,11 +16,13 @@ local get_method = ngx.req.get_method
 local ngx_exit = ngx.exit
 local ngx_log = ngx.log
 local now = ngx.now
+local pass_on = passing.on
 local pcall = pcall
 local reduce = args_module.reduce
 local refuse = plan_module.refuse
 local send = answer.send
 local split = route.split
+local split_point = route.split_point
 local str_find = string.find
 local unrewrite = route.unrewrite
 local var = ngx.var
@@ -27,6 +30,9 @@ local ERR = ngx.ERR
 
 
 local ALLOW = "GET, HEAD, OPTIONS"
+local MANAGE = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
+
+local POINT = "%.isml$"
 
 local SENTENCES = {
     FMP4_BAD_REQUEST = { 400, "The URL is not valid." },
@@ -119,6 +125,26 @@ local function refuse_method(method, settings)
 end
 
 
+-- Never returns for what the sidecar answers.
+local function pass_point_on(method, settings)
+    local path, virtual_path = split_point(var.uri)
+    pass_on(method, path, virtual_path, absolute[var.document_root], settings)
+end
+
+
+local function manage(method, settings)
+    pass_point_on(method, settings)
+    if method == "OPTIONS" then
+        ngx.ctx.origin = { result = "FMP4_OK", number = 0 }
+        return answer.options(settings, MANAGE)
+    end
+
+    local plan = refuse("FMP4_NOT_FOUND", 404,
+                        "Publishing points are managed here, by other URLs.")
+    return finish(plan, "-", method, settings)
+end
+
+
 local function refuse_route(result, method, settings)
     local known = SENTENCES[result]
     return finish(refuse(result, known[1], known[2]), "-", method, settings)
@@ -131,6 +157,10 @@ local function answer_miss(key, root, uri, args, method, settings)
                                                 settings.handle_f4f)
     if not path then
         return refuse_route(virtual_path, method, settings)
+    end
+
+    if str_find(path, POINT) then
+        pass_on(method, path, virtual_path, root, settings)
     end
 
     local question = {
@@ -177,7 +207,15 @@ end
 -- Answers the current request as the location's settings say.
 function _M.content(settings)
     local method = get_method()
+    if settings.handle_api then
+        return manage(method, settings)
+    end
+
     if method ~= "GET" and method ~= "HEAD" then
+        if settings.handle_ism then
+            pass_point_on(method, settings)
+        end
+
         return refuse_method(method, settings)
     end
 

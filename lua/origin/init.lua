@@ -7,6 +7,7 @@
 --     ... content_by_lua_block { vod:content() }
 --     ... init_worker_by_lua_block { origin.start_worker() }
 --     ... log_by_lua_block { origin.log() }
+--     ... header_filter_by_lua_block { origin.passed() }   -- in @ingest
 --
 -- A mistake in a block raises an error, which stops the start. It begins with
 -- the line of the configuration that the call is on (the last one of it).
@@ -18,6 +19,7 @@ local handler = require "origin.handler"
 local health = require "origin.health"
 local license = require "origin.license"
 local metrics = require "origin.metrics"
+local passing = require "origin.passing"
 local results = require "origin.results"
 local sidecar = require "origin.sidecar"
 
@@ -105,6 +107,9 @@ end
 -- For log_by_lua of the servers that stream: counts the current request.
 _M.log = metrics.log
 
+-- For header_filter_by_lua of @ingest.
+_M.passed = passing.answered
+
 -- For content_by_lua of an internal server: all metrics; whether nginx is
 -- alive; whether requests would be answered.
 _M.metrics = exposition.content
@@ -149,6 +154,12 @@ function _M.location(...)
     local values, for_sidecar, canonical = directives.resolve(
         http_block or EMPTY, block)
 
+    if values.usp_handle_api
+       and (values.usp_handle_ism or values.usp_handle_f4f)
+    then
+        fail("usp_handle_api and what streams need locations of their own")
+    end
+
     if locations == 0 then
         bodies.configure(values.origin_body_cache)
         collectgarbage("setpause", GC_PAUSE)
@@ -158,6 +169,7 @@ function _M.location(...)
     locations = locations + 1
     local statuses = values.origin_status
     local settings = {
+        handle_api = values.usp_handle_api,
         handle_f4f = values.usp_handle_f4f,
         handle_ism = values.usp_handle_ism,
         skip_rewrite = values.usp_skip_rewrite,

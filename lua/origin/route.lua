@@ -25,6 +25,9 @@ local PRESENTATIONS = { "/[^/]+%.isml?$", "/[^/]+%.mp4$" }
 -- Files that are sent whole.
 local DOWNLOAD = "/[^/]+%.mp4$"
 
+-- Server manifests of publishing points.
+local POINT = "/[^/]+%.isml$"
+
 -- Fragments of packaged HDS: nameSeg1-Frag7 lies in nameSeg1.f4f.
 local PACKAGED = "^(.*/[^/]*Seg([1-9]%d*))%-Frag([1-9]%d*)$"
 
@@ -94,6 +97,26 @@ function _M.split(uri, ism, f4f)
     end
 
     return path, virtual_path, packaged
+end
+
+
+-- The publishing point of a decoded URI: "/live/ch.isml/Streams(1)" gives
+-- "/live/ch.isml" and "Streams(1)", "/live/ch.isml" itself and "". Returns nil
+-- where there is none, or for what split refuses.
+function _M.split_point(uri)
+    local path, virtual_path = uri, ""
+    if not str_find(uri, POINT) then
+        path, virtual_path = _M.split(uri)
+        if not path or not str_find(path, POINT) then
+            return nil
+        end
+
+    -- a bare name, held to what is asked of any other
+    elseif not _M.split(uri .. "/state") then
+        return nil
+    end
+
+    return path, virtual_path
 end
 
 

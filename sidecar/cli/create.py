@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
 
+from sidecar.cli.create_live import EXTENSION, create_point
 from sidecar.codecs.facts import AudioFacts, TextFacts, VideoFacts
 from sidecar.errors import MediaError, OriginError
 from sidecar.media.build import default_bitrate, track_language
@@ -30,11 +29,11 @@ from sidecar.media.server_manifest import (
 )
 from sidecar.media.track import Kind, MediaFile, Track
 from sidecar.storage.local import open_local
+from sidecar.storage.whole import write_whole
 from sidecar.units import rescale
 
 _TYPES = {"audio": Kind.AUDIO, "video": Kind.VIDEO, "text": Kind.TEXT}
 _FORMATS = ("hls_", "mpd_", "iss_", "hds_")
-_MODE = 0o666  # less the umask
 
 
 class _Unprocessed(click.Command):
@@ -79,6 +78,13 @@ def create(arguments: tuple[str, ...]) -> None:
       --hls.fmp4                            --iss.client_manifest_version=22
     docs/options.md has all of them.
 
+    With -o NAME.isml and no files it makes a publishing point, whose media comes from encoders;
+    -o http://HOST/NAME.isml makes it over the API of an origin (docs/live.md):
+      --archiving=true                      --dvr_window_length=600
+      --archive_length=86400                --archive_segment_length=300
+      --restart_on_encoder_reconnect        --time_shift=10
+      --event_id=ID                         --archive_sync=fragment
+
     \b
     Track options apply to the file before them:
       --track_id=N             take this track only
@@ -116,7 +122,12 @@ def _parse(arguments: Sequence[str]) -> _Arguments:
             raise click.ClickException(f"there is no option {argument}")
     if not parsed.output:
         raise click.ClickException("-o NAME.ism is missing")
-    if not parsed.inputs:
+    is_live = parsed.output.endswith(EXTENSION)
+    if is_live and parsed.inputs:
+        raise click.ClickException(
+            f"{parsed.output}: a publishing point has its media from encoders, not from files"
+        )
+    if not is_live and not parsed.inputs:
         raise click.ClickException("no media file is given")
     return parsed
 
@@ -172,17 +183,21 @@ def _value(waiting: list[str], flag: str) -> str:
 def _set_output(parsed: _Arguments, path: str) -> None:
     if parsed.output:
         raise click.ClickException("-o is given twice")
-    if not path.endswith(".ism") or Path(path).name == ".ism":
-        raise click.ClickException(f"{path}: the name of a server manifest ends in .ism")
+    name = Path(path)
+    if name.suffix not in (".ism", EXTENSION) or not name.stem:
+        raise click.ClickException(f"{path}: the name of a server manifest ends in .ism or .isml")
     parsed.output = path
 
 
 def _create(arguments: _Arguments) -> None:
+    for warning in parse_options(arguments.options, "").warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if arguments.output.endswith(EXTENSION):
+        create_point(arguments.output, arguments.options)
+        return
     output = Path(arguments.output)
     if not output.parent.is_dir():
         raise click.ClickException(f"{output.parent}: no such folder")
-    for warning in parse_options(arguments.options, "").warnings:
-        click.echo(f"warning: {warning}", err=True)
     indexed: dict[str, MediaFile] = {}
     found: list[tuple[Entry, Track]] = []
     for given in arguments.inputs:
@@ -198,7 +213,7 @@ def _create(arguments: _Arguments) -> None:
         ),
         entries=tuple(entries),
     )
-    _write(output, write_server_manifest(manifest))
+    write_whole(output, write_server_manifest(manifest))
     click.echo(f"{arguments.output}: {len(entries)} track{'s' if len(entries) > 1 else ''}")
 
 
@@ -316,21 +331,3 @@ def _with_name(entry: Entry, name: str | None) -> Entry:
     if name is not None:
         params.insert(1, ("trackName", name))
     return replace(entry, params=tuple(params))
-
-
-def _write(output: Path, data: bytes) -> None:
-    """Writes ``output`` as a whole or not at all: readers never see a part of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(_MODE & ~umask)
-        Path(temporary).replace(output)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise

@@ -15,7 +15,9 @@ from sidecar.service.key_files import FOLDER
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 _ADMIN = re.compile(r"^(\s*listen\s+127\.0\.0\.1:)18080(?=[\s;])", re.MULTILINE)
-_SIDECAR = re.compile(r"^([ \t]*server unix:sockets/sidecar-)0(\.sock[^\n]*\n)", re.MULTILINE)
+_SERVER = r"^([ \t]*server unix:sockets/%s-)0(\.sock[^\n]*\n)"
+_SIDECAR = re.compile(_SERVER % "sidecar", re.MULTILINE)
+_INGEST = re.compile(_SERVER % "ingest", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Instance:
         """Makes the folders that openresty.conf expects, and ``modules.d`` for this ``nginx``."""
         for name in ("logs", "tmp", "modules.d"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+        # The root of live channels; it may as well be a link to a disk with more room.
+        (self.root / "live" / "channels").mkdir(parents=True, exist_ok=True)
         self.sockets.mkdir(mode=0o750, exist_ok=True)
         (self.root / "modules.d" / "origin.conf").write_text(nginx.main_context())
 
@@ -136,17 +140,20 @@ def with_ports(text: str, *, port: int, admin_port: int | None = None) -> str:
 
 
 def with_workers(text: str, workers: int) -> str:
-    """A configuration with an upstream server for each sidecar process.
+    """A configuration with upstream servers for each sidecar process.
 
-    Raises ``click.ClickException`` unless it has one to repeat, as in openresty.conf.
+    Raises ``click.ClickException`` unless it has one to repeat, as in openresty.conf, and one for
+    ingest at the most: where it has none, no encoders are expected.
     """
-    text, servers = _SIDECAR.subn(
-        lambda match: "".join(f"{match[1]}{n}{match[2]}" for n in range(workers)), text
-    )
-    if servers != 1:
-        raise click.ClickException(
-            f"the configuration has {servers} lines 'server unix:sockets/sidecar-0.sock', not one"
+    for name, server, expected in (("sidecar", _SIDECAR, (1,)), ("ingest", _INGEST, (0, 1))):
+        text, servers = server.subn(
+            lambda match: "".join(f"{match[1]}{n}{match[2]}" for n in range(workers)), text
         )
+        if servers not in expected:
+            raise click.ClickException(
+                f"the configuration has {servers} lines 'server unix:sockets/{name}-0.sock', "
+                "not one"
+            )
     return text
 
 

@@ -176,7 +176,13 @@ def _bound(meaning: str) -> Option:
 
 
 def _of_point(read: Callable[[str], Any], allowed: str, meaning: str) -> Option:
-    return Option(read=read, allowed=allowed, meaning=f"live: {meaning}", in_query=False)
+    return Option(
+        read=read,
+        allowed=allowed,
+        meaning=f"live: {meaning}",
+        in_query=False,
+        flag=read is _read_flag,
+    )
 
 
 OPTIONS: dict[str, Option] = {

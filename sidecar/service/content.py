@@ -81,6 +81,25 @@ def resolve(
     )
 
 
+def resolve_new(document_root: str, path: str, extensions: frozenset[str]) -> str:
+    """The real path of a file that ``path`` names below ``document_root`` and that need not exist.
+
+    Raises as ``resolve``; ``NotFound`` when its folder does not exist.
+    """
+    if "\0" in path or "\0" in document_root or not path.startswith("/"):
+        raise BadRequest("the path is not valid")
+    pure = PurePosixPath(path)
+    if pure.suffix.lower() not in extensions or not pure.stem.strip("."):
+        raise NotFound(f"files named *{pure.suffix} are not served")
+    root = os.path.realpath(document_root)
+    folder = document_root.rstrip("/") + str(pure.parent)
+    if os.path.realpath(folder) != root:
+        folder = _real_path((root,), folder, "the folder of the content")
+    file = f"{folder.rstrip('/')}/{pure.name}"
+    # What is there may be a symlink.
+    return _real_path((root,), file, "the content") if os.path.lexists(file) else file
+
+
 def resolve_source(content: Content, src: str) -> str:
     """The real path of the media file that the server manifest ``content`` calls ``src``.
 

@@ -135,9 +135,9 @@ class PublishingPoint:
 
     def _refresh(self, args: str) -> Options:
         """Takes in what has changed; returns the options of the query over those of the point."""
-        found = _identify(self._path)
+        found = identify_point(self._path)
         if found != self._identity:
-            self._manifest = _read_manifest(self._path)
+            self._manifest = read_point_manifest(self._path)
             self._identity = found
             self._close()
         options = parse_options(self._manifest.options, args)
@@ -151,7 +151,7 @@ class PublishingPoint:
                 read_header=read_header,
             )
         assert self._view is not None
-        stamp = _identify(self._index.stamp)
+        stamp = identify_point(self._index.stamp)
         if stamp != self._stamp or self._recent is None:
             self._stamp = stamp
             self._view.refresh()
@@ -332,7 +332,9 @@ def _is_on(args: tuple[str, ...] | None) -> bool:
     return args is not None and args[:1] != ("off",)
 
 
-def _identify(path: Path) -> SourceIdentity:
+def identify_point(path: Path) -> SourceIdentity:
+    """The file ``path``, a server manifest or the stamp of an index, as it is now. Raises
+    ``NotFound``."""
     try:
         status = path.stat()
     except OSError:
@@ -340,7 +342,9 @@ def _identify(path: Path) -> SourceIdentity:
     return SourceIdentity(str(path), status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _read_manifest(path: Path) -> ServerManifest:
+def read_point_manifest(path: Path) -> ServerManifest:
+    """The server manifest of a publishing point. Raises ``NotFound``, ``InvalidMedia``,
+    ``StorageError``."""
     source = open_local(str(path))
     try:
         size = source.identity.size

@@ -37,14 +37,14 @@ class Family:
 class Metrics:
     """Counters of one process, and what it holds. One event loop only.
 
-    ``worker``: its number, a label of every value.
+    ``worker``: its number, a label of every value. ``registry``: for others of this process.
     """
 
     def __init__(
         self, worker: str, presentations: PresentationCache, spool: Spool, licensing: Licensing
     ) -> None:
         self._worker = worker
-        self._registry = registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._calls = Counter(
             f"{_PREFIX}_calls", "Calls of Plan, by kind and result.", ("kind", "result"),
             registry=registry,
@@ -81,7 +81,7 @@ class Metrics:
 
     def families(self) -> Iterator[Family]:
         """All metrics, each with its values now."""
-        for metric in self._registry.collect():
+        for metric in self.registry.collect():
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
             head = f"# HELP {name} {metric.documentation}\n# TYPE {name} {metric.type}\n"
             yield Family(name, head, "".join(self._lines(metric)))

@@ -20,10 +20,14 @@ from grpc_reflection.v1alpha import reflection
 
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.child import BEAT_SECONDS
+from sidecar.service.ingest import Ingest
+from sidecar.service.ingest_metrics import IngestMetrics
+from sidecar.service.ingest_server import IngestServer
 from sidecar.service.licensing import Licensing, load_licensing
 from sidecar.service.logging import LogFormat, configure_logging
 from sidecar.service.metrics import Metrics
 from sidecar.service.observed import ObservedServicer
+from sidecar.service.points import Points
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
 from sidecar.service.spool import Spool
@@ -81,9 +85,14 @@ async def _serve(settings: WorkerSettings) -> None:
         licensing.check_own()
         # "3" of sidecar-3.sock
         worker = settings.socket.stem.rpartition("-")[2]
-        server, health_servicer = await make_server(presentations, licensing, spool, worker)
+        metrics = Metrics(worker, presentations, spool, licensing)
+        server, health_servicer = await make_server(
+            presentations, licensing, spool, metrics=metrics
+        )
         bind(server, settings.socket)
         await server.start()
+        ingest_server = make_ingest_server(settings.socket, licensing, metrics)
+        await ingest_server.start()
         # What is alive now stays alive: later collections need not look at it.
         gc.collect()
         gc.freeze()
@@ -93,7 +102,8 @@ async def _serve(settings: WorkerSettings) -> None:
         log.info("stopping", socket=str(settings.socket), pid=os.getpid())
         beating.cancel()
         await health_servicer.enter_graceful_shutdown()
-        await server.stop(settings.grace)
+        # Encoders connect again at once, to another process.
+        await asyncio.gather(ingest_server.stop(settings.grace), server.stop(settings.grace))
         settings.socket.unlink(missing_ok=True)
 
 
@@ -102,10 +112,11 @@ async def make_server(
     licensing: Licensing,
     spool: Spool | None = None,
     worker: str = "0",
+    metrics: Metrics | None = None,
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server with the origin, grpc.health.v1 and reflection; not yet bound, not started.
 
-    ``worker``: number of this process, in its metrics.
+    ``metrics``: of this process; None = new ones, with the number ``worker``.
     """
     server = grpc.aio.server(
         options=[
@@ -119,7 +130,7 @@ async def make_server(
     servicer = ObservedServicer(
         OriginServicer(presentations, licensing, spool),
         licensing,
-        Metrics(worker, presentations, spool, licensing),
+        metrics or Metrics(worker, presentations, spool, licensing),
         health_servicer,
     )
     origin_pb2_grpc.add_OriginServicer_to_server(servicer, server)
@@ -131,6 +142,14 @@ async def make_server(
     # Health of the whole server ("") is SERVING from the start; the service has a line of its own.
     health_servicer._server_status[name] = health_pb2.HealthCheckResponse.SERVING
     return server, health_servicer
+
+
+def make_ingest_server(socket: Path, licensing: Licensing, metrics: Metrics) -> IngestServer:
+    """The server for encoders of the process whose other socket is ``socket``; not started."""
+    points = Points()
+    ingest = Ingest(points, licensing, IngestMetrics(metrics.registry))
+    path = socket.with_name(socket.name.replace("sidecar", "ingest"))
+    return IngestServer(path, ingest, points)
 
 
 def bind(server: grpc.aio.Server, socket: Path) -> None:

@@ -42,7 +42,8 @@ class AlreadyServed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorSettings:
-    """What to run. ``sockets``: directory of ``sidecar-0.sock`` ..; ``index_budget``: bytes of
+    """What to run. ``sockets``: directory of ``sidecar-0.sock`` .., and ``ingest-0.sock`` ..;
+    ``index_budget``: bytes of
     track indexes that all processes keep together; ``grace``: seconds for calls in flight;
     ``issuers``: files of the public keys whose license keys count;
     ``spool``: folder for large bodies, ``spool_budget`` bytes for all processes together."""
@@ -73,8 +74,9 @@ def supervise(settings: SupervisorSettings) -> None:
         # Blocked here and waited for in run: nothing can arrive between a look and a sleep.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, Supervisor.SIGNALS)
         try:
-            for stale in sockets.glob("sidecar-*.sock"):
-                stale.unlink(missing_ok=True)
+            for pattern in ("sidecar-*.sock", "ingest-*.sock"):
+                for stale in sockets.glob(pattern):
+                    stale.unlink(missing_ok=True)
             if settings.spool is not None:
                 _clear_spool(settings)
             Supervisor(settings, sockets, notifier).run()

@@ -45,8 +45,11 @@ return {
         contexts = LOCATION,
         kind = "flag",
         default = false,
-        pending = "live publishing points are not served by this version",
-        doc = "Manages live publishing points.",
+        sidecar = true,
+        doc = "Manages publishing points: a location in which it is on "
+              .. "creates, changes, purges, stops and deletes them, and "
+              .. "streams nothing. It needs access control. See "
+              .. "[live.md](live.md).",
         example = "usp_handle_api on;",
     },
     {
@@ -123,6 +126,18 @@ return {
               .. "A static MPD has no such attribute, so nothing changes for "
               .. "on-demand content. Deprecated.",
         example = "usp_dynamic_time_shift_buffer_depth on;",
+    },
+    {
+        name = "origin_create_points",
+        contexts = LOCATION,
+        kind = "flag",
+        default = false,
+        sidecar = true,
+        doc = "Lets encoders create publishing points: the first POST to "
+              .. "`/dir/ch.isml/Streams(1)` makes `ch.isml` with the default "
+              .. "settings, when there is none and its folder exists. See "
+              .. "[live.md](live.md).",
+        example = "origin_create_points on;",
     },
     {
         name = "ism_proxy_pass",
