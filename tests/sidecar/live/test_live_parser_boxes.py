@@ -40,6 +40,7 @@ from tests.support.boxes import (
 )
 
 SYNC, NON_SYNC = 0x02000000, 0x01010000
+TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
 MANIFEST = bytes.fromhex("a5d40b30e81411ddba2f0800200c9a66")
 
 
@@ -143,6 +144,10 @@ def test_each_track_goes_on_where_it_ended() -> None:
     assert times == [[(1, 100)], [(2, 0)], [(1, 180), (2, 7)]]
 
 
+def short_tfxd(*times: int) -> bytes:
+    return box(b"uuid", TFXD, words(0, *times))
+
+
 SIZES = Trun(flags=0x201, rows=((10,), (10,), (10,)))
 
 
@@ -153,6 +158,9 @@ SIZES = Trun(flags=0x201, rows=((10,), (10,), (10,)))
         (Traf(defaults=(40, None, None), truns=[SIZES]), [40, 40, 40]),
         (Traf(defaults=(40, None, None), truns=[SIZES], extra=tfxd(0, 100)), [40, 40, 20]),
         (Traf(defaults=(40, None, None), truns=[SIZES], extra=tfxd(0, 500)), [40, 40, 420]),
+        # In 32 bits, and missing.
+        (Traf(defaults=(40, None, None), truns=[SIZES], extra=short_tfxd(9, 100)), [40, 40, 20]),
+        (Traf(defaults=(40, None, None), truns=[SIZES], extra=short_tfxd(9)), [40, 40, 40]),
         # One that contradicts them does not count.
         (Traf(defaults=(40, None, None), truns=[SIZES], extra=tfxd(0, 70)), [40, 40, 40]),
         (Traf(truns=[SIZES], extra=tfxd(0, 100)), [33, 33, 34]),
