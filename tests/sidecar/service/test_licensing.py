@@ -57,7 +57,7 @@ def refused(known: Licensing, feature: str, sent: tuple[str, ...] | None) -> str
         (("",), issued(), "streaming needs a license key: the key is damaged"),
         (("damaged",), issued(), "streaming needs a license key: the key is damaged"),
         ((issued(ends=0),), issued(), "streaming needs a license key: the key has expired"),
-        ((issued(begins=60),), None, "streaming needs a license key: the key is not valid yet"),
+        ((issued(begins=DAY),), None, "streaming needs a license key: the key is not valid yet"),
         (
             (issued(LIVE, DRM),),
             None,
