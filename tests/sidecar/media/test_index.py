@@ -5,10 +5,15 @@ Codecs are not of interest here: ``describe`` is replaced by one that knows two 
 
 from __future__ import annotations
 
+from contextlib import suppress
+from time import process_time
+
 import numpy as np
 import pytest
 
 from sidecar.boxes import tables
+from sidecar.boxes.movie import data_location
+from sidecar.codecs.describe import describe as real_describe
 from sidecar.codecs.facts import AudioFacts, Facts, TextFacts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
 from sidecar.media import index, layout
@@ -509,11 +514,52 @@ def test_too_many_samples_in_fragments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_limits_of_the_top_level(monkeypatch: pytest.MonkeyPatch) -> None:
     data = fragmented((Traf(truns=[Trun(data_offset=150)]),))
-    for name, limit in (("MAX_BOXES", 3), ("MAX_MOOV", 50), ("MAX_MOOF", 50)):
+    limits = (("MAX_BOXES", 3), ("MAX_MOOV", 50), ("MAX_MOOF", 50), ("MAX_MOOFS", 0))
+    for name, limit in limits:
         with monkeypatch.context() as patch:
             patch.setattr(layout, name, limit)
+            patch.setattr(layout, "MOOF_BYTES", 1 << 20)
             with pytest.raises(UnsupportedMedia):
                 read(data)
+
+
+FLOOD = 1 << 20  # bytes
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        box(b"free"),
+        box(b"mdat"),
+        box(b"moov"),
+        box(b"uuid", bytes(16)),
+        box(b"moof"),
+        box(b"moof", box(b"free") * 4000),
+        box(b"moof", box(b"traf", full(b"tfhd", words(1)), full(b"trun", words(0)) * 4000)),
+    ],
+    ids=["free", "mdat", "moov", "uuid", "moof", "children", "truns"],
+)
+def test_floods_of_empty_boxes_are_not_walked_for_long(flood: bytes) -> None:
+    """4 s for each 24 MB before there were limits; one hundredth of that is allowed for a slow
+    machine and one MB."""
+    data = progressive(Trak()) + flood * (FLOOD // len(flood))
+    begin = process_time()
+    with suppress(MediaError):
+        read(data)
+    assert process_time() - begin < 0.4
+
+
+def test_floods_inside_of_a_track() -> None:
+    many = box(b"free") * 1000
+    entries = ((visual_entry(b"avc1", many), b"vide"), (audio_entry(b"mp4a", many), b"soun"))
+    for entry, handler in entries:
+        with pytest.raises(InvalidMedia, match="more than 256 boxes"):
+            real_describe(entry, handler, box_path="stsd", offset=0)
+    url = full(b"url ", b"other.mp4\0")
+    many_references = leaf(full(b"dref", words(100_000), url * 100_000))
+    begin = process_time()
+    assert data_location(many_references, 1) == "other.mp4"
+    assert process_time() - begin < 0.1
 
 
 def test_every_truncation_of_a_file_gives_a_result_or_our_error() -> None:
