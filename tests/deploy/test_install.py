@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,14 +161,26 @@ def test_again_and_away(installed: Installed) -> None:
     assert installed.conf.exists()
 
 
-def test_a_package_is_made_below_its_root(tmp_path: Path) -> None:
-    said = make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
-    assert "on the machine: systemd-sysusers" in said
+def test_a_package_is_made_below_its_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As DESTDIR says; without the packages, which are copied as above."""
+    specification = importlib.util.spec_from_file_location("install", ROOT / "deploy/install.py")
+    assert specification is not None and specification.loader is not None
+    script = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "install", script)
+    specification.loader.exec_module(script)
+    monkeypatch.setattr(script, "copy_distribution", lambda *_: None)
+    places = script.Places(root=tmp_path, prefix=Path("/usr"), etc=Path("/etc"))
+
+    script.install(places)
+    assert "on the machine: systemd-sysusers" in capsys.readouterr().out
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {name for name in found if "lib/openorigin/" not in name} == OUTSIDE
     assert (tmp_path / "usr/bin/origin").read_text().split()[2].startswith("/usr/lib/openorigin/")
     for path in tmp_path.rglob("*"):
         if path.suffix in (".service", ".conf", ".cfg", ".pth", ".json") and path.is_file():
             assert str(tmp_path) not in path.read_text(), path
-    make("uninstall", f"DESTDIR={tmp_path}", "PREFIX=/usr")
+
+    script.uninstall(places)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
