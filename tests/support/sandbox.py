@@ -19,7 +19,8 @@ from pathlib import Path
 
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
-_NOT_EQUAL, _MASKED_EQUAL = 1, 7
+_EQUAL, _MASKED_EQUAL = 4, 7
+_FAMILIES = 64
 _WRITE, _EXEC = 2, 4
 _NO_NEW_PRIVILEGES = 38
 
@@ -109,11 +110,12 @@ def confine(unit: Path) -> None:
         for call in sorted(allowed(lines)):
             calls.add(_ALLOW, call)
         filters.append(calls)
-    if families := asked.get("RestrictAddressFamilies"):
-        assert families == ["AF_UNIX"], "no other is understood here"
+    if lines := asked.get("RestrictAddressFamilies"):
+        families = {int(getattr(socket, name)) for line in lines for name in line.split()}
         sockets = _Filter(_ALLOW)
-        other = _Comparison(0, _NOT_EQUAL, socket.AF_UNIX, 0)
-        sockets.add(_ERRNO | errno.EAFNOSUPPORT, "socket", other)
+        for family in set(range(_FAMILIES)) - families:
+            other = _Comparison(0, _EQUAL, family, 0)
+            sockets.add(_ERRNO | errno.EAFNOSUPPORT, "socket", other)
         filters.append(sockets)
     if asked.get("MemoryDenyWriteExecute") == ["yes"]:
         memory = _Filter(_ALLOW)
