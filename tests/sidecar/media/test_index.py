@@ -555,7 +555,7 @@ def test_floods_inside_of_a_track() -> None:
     many_references = leaf(full(b"dref", words(100_000), url * 100_000))
     begin = process_time()
     assert data_location(many_references, 1) == "other.mp4"
-    assert process_time() - begin < 0.1
+    assert process_time() - begin < 0.3
 
 
 def test_every_truncation_of_a_file_gives_a_result_or_our_error() -> None:
