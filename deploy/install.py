@@ -37,6 +37,7 @@ DEFAULT_PREFIX = "/usr/local"
 PREFIXES = (Path("/usr"), Path(DEFAULT_PREFIX))
 # Of deploy/, in PREFIX/lib; their paths follow the prefix.
 UNITS = {
+    "origin-prepare.service": "systemd/system/origin-prepare.service",
     "origin-sidecar.service": "systemd/system/origin-sidecar.service",
     "origin-nginx.service": "systemd/system/origin-nginx.service",
     "openresty.service.d/10-origin.conf": "systemd/system/openresty.service.d/10-origin.conf",

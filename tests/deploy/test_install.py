@@ -74,6 +74,7 @@ OUTSIDE = {
     "usr/bin/origin",
     "usr/lib/systemd/system/openresty.service.d/10-origin.conf",
     "usr/lib/systemd/system/origin-nginx.service",
+    "usr/lib/systemd/system/origin-prepare.service",
     "usr/lib/systemd/system/origin-sidecar.service",
     "usr/lib/sysusers.d/openorigin.conf",
     "usr/lib/tmpfiles.d/openorigin.conf",

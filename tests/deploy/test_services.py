@@ -1,4 +1,4 @@
-"""The commands of both units, in folders as they are installed, under the filters of the units."""
+"""The commands of the units, in folders as they are installed, under the filters of the units."""
 
 from __future__ import annotations
 
@@ -83,15 +83,16 @@ class Machine:
         """Starts the unit ``name``: what it does before, then its command."""
         unit = DEPLOY / f"{name}.service"
         asked = settings(unit)
+        before = asked.get("ExecStartPre", [])
         with (self.root / f"{name}.log").open("ab") as log:
-            for number, line in enumerate([*asked["ExecStartPre"], *asked["ExecStart"]]):
+            for number, line in enumerate([*before, *asked["ExecStart"]]):
                 process = subprocess.Popen(
                     [
                         *nobody(),
                         *(sys.executable, ROOT / "tests/support/sandbox.py", unit),
                         *self.command(line),
                     ],
-                    cwd=self.path(asked["WorkingDirectory"][0]),
+                    cwd=self.path(asked.get("WorkingDirectory", ["/"])[0]),
                     stdout=log,
                     stderr=log,
                     env={
@@ -100,7 +101,7 @@ class Machine:
                         "NOTIFY_SOCKET": str(self.root / "notify"),
                     },
                 )
-                if number < len(asked["ExecStartPre"]):
+                if number < len(before) or asked["Type"] == ["oneshot"]:
                     assert process.wait(PATIENCE) == 0, self.log(name)
         self.running[name] = process
 
@@ -129,6 +130,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def test_both_services(machine: Machine) -> None:
+    machine.start("origin-prepare")
     machine.start("origin-sidecar")
     machine.heard("READY=1")
     machine.start("origin-nginx")

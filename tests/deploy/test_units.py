@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 SIDECAR = DEPLOY / "origin-sidecar.service"
 NGINX = DEPLOY / "origin-nginx.service"
-UNITS = (SIDECAR, NGINX)
+PREPARE = DEPLOY / "origin-prepare.service"
+UNITS = (SIDECAR, NGINX, PREPARE)
 
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is not installed"
@@ -57,9 +58,7 @@ def units(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "name", ["origin-sidecar.service", "origin-nginx.service", "openresty.service"]
-)
+@pytest.mark.parametrize("name", [*(unit.name for unit in UNITS), "openresty.service"])
 def test_systemd_finds_nothing_wrong(units: Path, name: str) -> None:
     done = run("systemd-analyze", "verify", units / name, SYSTEMD_UNIT_PATH=f"{units}:")
     about_ours = [line for line in done.stderr.splitlines() if re.search(r"origin|openresty", line)]
@@ -74,7 +73,7 @@ def test_systemd_does_find_what_is_wrong(units: Path) -> None:
     assert "WatchdogSek" in done.stderr
 
 
-@pytest.mark.parametrize(("unit", "tenths"), [(SIDECAR, 5), (NGINX, 15)])
+@pytest.mark.parametrize(("unit", "tenths"), [(SIDECAR, 5), (NGINX, 15), (PREPARE, 5)])
 def test_the_exposure_is_low(unit: Path, tenths: int) -> None:
     """Of 100, where less is better; a usual service has 90."""
     done = run("systemd-analyze", "security", "--offline=true", f"--threshold={tenths}", unit)
@@ -175,7 +174,7 @@ def test_what_the_filters_forbid() -> None:
 
 def test_folders_and_keys_are_made_under_the_filters(tmp_path: Path) -> None:
     done = run(
-        *(sys.executable, ROOT / "tests/support/sandbox.py", SIDECAR),
+        *(sys.executable, ROOT / "tests/support/sandbox.py", PREPARE),
         *(sys.executable, "-m", "sidecar", "prepare", tmp_path),
         PYTHONPATH=str(ROOT),
     )
@@ -184,13 +183,16 @@ def test_folders_and_keys_are_made_under_the_filters(tmp_path: Path) -> None:
     assert (tmp_path / "license" / "license.key").exists()
 
 
-def test_both_units_are_one_user_in_one_place() -> None:
-    sidecar, nginx = map(settings, UNITS)
-    for name in ("User", "Group", "WorkingDirectory", "StateDirectory", "ProtectSystem"):
-        assert sidecar[name] == nginx[name]
+def test_units_are_one_group_in_one_place() -> None:
+    sidecar, nginx, prepare = map(settings, UNITS)
+    for name in ("User", "Group", "ProtectSystem", "NoNewPrivileges", "CapabilityBoundingSet"):
+        assert sidecar[name] == nginx[name] == prepare[name]
+    assert sidecar["WorkingDirectory"] == nginx["WorkingDirectory"]
     assert sidecar["Type"] == ["notify"]
+    assert "StateDirectory" not in sidecar, "DynamicUser would move it out of nginx's reach"
     assert "MemoryDenyWriteExecute" not in nginx, "LuaJIT could not compile"
-    assert nginx["After"] == ["network.target origin-sidecar.service"]
+    assert "origin-sidecar.service" in nginx["After"][0].split()
+    assert "origin-prepare.service" in sidecar["After"][0].split()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes folders of others")
