@@ -4,6 +4,9 @@ PORT ?= 8080#      where to serve
 MEDIA ?=#          folder to serve instead of the sample
 WORKERS ?= 2#      sidecar processes
 RUN ?= run#        folder of this instance: sockets, logs, configuration
+PREFIX ?= /usr/local#  where "make install" puts it; also DESTDIR, SYSCONFDIR
+DESTDIR ?=#
+SYSCONFDIR ?= /etc#
 PYTHON ?= python3# 3.11 or newer, makes .venv
 BENCH ?=#          arguments of tests/bench/run.py (--quick)
 FUZZ ?= --count 10000 --seed 1#  arguments of tests/fuzz/run.py
@@ -22,6 +25,7 @@ python := .venv/bin/python
 origin := $(python) -m sidecar
 generated := sidecar/rpc/origin_pb2.py
 instance := --run "$(run)" --port $(port) --media "$(media)" --workers $(strip $(WORKERS))
+installing = --destdir "$(strip $(DESTDIR))" --prefix "$(strip $(PREFIX))" --sysconfdir "$(strip $(SYSCONFDIR))"
 # Focused tests and debugger stops do not belong in a commit.
 focus := breakpoint\(\)|set_trace\(\)|\b(describe|it|test)\.only\(|\b(fdescribe|fit)\(
 
@@ -52,7 +56,7 @@ check-conf: setup ## start nginx once with openresty.conf, directives included, 
 
 .PHONY: test
 test: setup test-packages node-packages lint ## lint, then the whole test suite
-	@$(python) -m pytest
+	@$(python) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: setup test-packages ## ruff, mypy --strict, luacheck, focus markers
@@ -84,6 +88,14 @@ docs: setup ## write docs/directives.md from the table of the directives
 proto: setup ## generate the protobuf code anew
 	@rm -f sidecar/rpc/*_pb2*
 	@$(MAKE) $(generated)
+
+.PHONY: install
+install: .venv/.installed $(generated) ## put it below PREFIX with its systemd units (docs/deploy.md)
+	@$(python) deploy/install.py install $(installing)
+
+.PHONY: uninstall
+uninstall: .venv/.installed ## remove what "make install" has put there and nobody has changed
+	@$(python) deploy/install.py uninstall $(installing)
 
 .PHONY: clean
 clean: ## remove everything that was made here, the sample and .venv too

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sidecar.cli.license import make_keys
 from tests.support.media import ROOT
+
+# How long a machine takes says nothing of what is tested. Where nobody is there to look into a
+# failure, all runs try the same examples.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("suite")
+
+# Two processes share the work by files: what takes longest begins first, and files that wait for
+# browsers take turns with others.
+BEGIN_WITH = (
+    "tests/e2e/test_players.py",
+    "tests/e2e/test_frames.py",
+    "tests/e2e/test_text.py",
+    "tests/e2e/test_failures.py",
+    "tests/e2e/test_smooth.py",
+    "tests/sidecar/cli/test_stack.py",
+    "tests/e2e/test_download_players.py",
+    "tests/sidecar/service/test_supervisor.py",
+    "tests/e2e/test_gstreamer.py",
+    "tests/e2e/test_clips.py",
+    "tests/sidecar/formats/test_hls_transport.py",
+    "tests/e2e/",
+    "tests/lua_e2e/",
+    "tests/sidecar/formats/",
+    "tests/fuzz/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        found = (at for at, path in enumerate(BEGIN_WITH) if item.nodeid.startswith(path))
+        return next(found, len(BEGIN_WITH))
+
+    items.sort(key=turn)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -26,8 +26,11 @@ SAMPLE_FLAGS = 0x400
 SAMPLE_COMPOSITION_TIME_OFFSET = 0x800
 ROW = SAMPLE_DURATION | SAMPLE_SIZE | SAMPLE_FLAGS | SAMPLE_COMPOSITION_TIME_OFFSET
 
-# Of a moof or traf: one full of empty boxes must not take seconds.
+# Of a moof or traf, and of all of them in a file (one more for each BYTES_PER_BOX of it): floods of
+# empty boxes must not take seconds. 24 h of subtitles in fragments of 1 s are 432 000 in 12 MB.
 MAX_CHILDREN = 1 << 12
+MAX_BOXES = 400_000
+BYTES_PER_BOX = 256
 
 # tfhd flags (8.8.7.1)
 _BASE_DATA_OFFSET = 0x000001
@@ -78,7 +81,7 @@ class Run:
     @property
     def data_length(self) -> int:
         """Bytes of all its samples."""
-        if not self.layout & SAMPLE_SIZE:
+        if not self.layout & SAMPLE_SIZE or not self.sample_count:
             return self.sample_count * self.default_sample_size
         table = np.frombuffer(self.rows, ">u4").reshape(self.sample_count, -1)
         column = 1 if self.layout & SAMPLE_DURATION else 0
@@ -90,12 +93,29 @@ class Run:
         return f"moof/traf(track {self.track_ID})/trun", self.moof_offset
 
 
+class BoxBudget:
+    """How many boxes the moofs of a file of ``file_size`` bytes may hold together."""
+
+    def __init__(self, file_size: int) -> None:
+        self.most = self.left = MAX_BOXES + file_size // BYTES_PER_BOX
+
+
 @dataclass(frozen=True, slots=True)
 class _Evidence:
     """Where a moof stands, to make errors about byte ``at`` of it."""
 
     box_path: str
     moof_offset: int
+    budget: BoxBudget
+
+    def spend(self, boxes: int) -> None:
+        self.budget.left -= boxes
+        if self.budget.left < 0:
+            raise UnsupportedMedia(
+                f"the moofs hold more than {self.budget.most} boxes",
+                box_path=self.box_path,
+                offset=self.moof_offset,
+            )
 
     def damaged(self, sentence: str, child: str, at: int) -> InvalidMedia:
         return InvalidMedia(
@@ -107,19 +127,24 @@ class _Evidence:
 
 
 def read_moof(
-    data: memoryview, body: int, offset: int, index: int, defaults: Mapping[int, SampleDefaults]
+    data: memoryview,
+    body: int,
+    offset: int,
+    index: int,
+    defaults: Mapping[int, SampleDefaults],
+    budget: BoxBudget,
 ) -> list[Run]:
     """The runs of a moof, in order.
 
     ``data`` is the whole box, header included, its body from byte ``body`` on; ``offset`` where it
     starts in the file; ``index`` its number in the file (for paths); ``defaults`` of trex by
-    track_ID.
+    track_ID; ``budget`` that of the file.
 
     Raises ``InvalidMedia`` when a box or a count does not fit, ``UnsupportedMedia`` for a box with
-    more than ``MAX_CHILDREN``.
+    more than ``MAX_CHILDREN``, and when the budget is used up.
     """
     runs: list[Run] = []
-    evidence = _Evidence(f"moof[{index}]", offset)
+    evidence = _Evidence(f"moof[{index}]", offset, budget)
     for box_type, start, end in _boxes(data, body, len(data), evidence):
         if box_type == b"traf":
             _read_traf(data, start, end, evidence, defaults, runs)
@@ -153,6 +178,7 @@ def _boxes(
         # An extended type is part of the header there and of the body here.
         boxes.append((header.type, header.body - len(header.extended_type), header.end))
         start = header.end
+    evidence.spend(len(boxes))
     return boxes
 
 
@@ -197,14 +223,22 @@ def _read_traf(
     if time is None:
         time = tfxd_time
     previous: Run | None = None
+    empty_at: int | None = None
     for body, limit in truns:
         count, trun_flags, relative, first_flags, rows = _read_trun(data, body, limit, evidence)
         if relative is not None:
             data_offset = base + relative
+        elif empty_at is not None:
+            data_offset = empty_at
         elif previous is not None:
             data_offset = previous.data_offset + previous.data_length
         else:
             data_offset = base
+        empty_at = None
+        if not count and previous is not None:
+            # It only says where the next one may begin. The first says that the track is here.
+            empty_at = data_offset
+            continue
         previous = Run(
             track_id,
             None if previous is not None else time,

@@ -235,7 +235,7 @@ def data_location(leaf: Leaf, data_reference_index: int) -> str:
     For a data reference (1-based) of dref that is not self-contained. Raises ``UnsupportedMedia``
     when it is no ``url `` with a location (ISO/IEC 14496-12 8.7.2).
     """
-    entries = list(leaf.children(8))
+    entries = list(islice(leaf.children(8), MAX_REFERENCES))
     entry = entries[data_reference_index - 1]
     location = bytes(entry.body[4:]).split(b"\0", 1)[0].decode("utf-8", "replace")
     if entry.type != b"url " or not location:

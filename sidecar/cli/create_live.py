@@ -1,4 +1,4 @@
-"""``origin create -o ch.isml``: the server manifest of a publishing point, as a file or over HTTP."""
+"""``origin create -o ch.isml``: the manifest of a publishing point, as a file or over HTTP."""
 
 from __future__ import annotations
 

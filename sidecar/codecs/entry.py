@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from itertools import islice
 
 from sidecar.boxes.header import BoxHeader, read_header, walk
 from sidecar.errors import InvalidMedia
@@ -17,6 +18,8 @@ _QUICKTIME_SOUND_1_BYTES = 16
 _QUICKTIME_SOUND_2_BYTES = 36
 _SOUND_CHILDREN = frozenset({b"esds", b"dac3", b"dec3", b"dOps", b"srat"})
 _MAX_WAVE_DEPTH = 1
+# Real ones have a handful; each is copied.
+MAX_CHILDREN = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,8 @@ def _quicktime_bytes(box: bytes, version: int, start: int, end: int) -> int:
         return _QUICKTIME_SOUND_2_BYTES
     if version == 1:
         try:
-            plain = any(child.type in _SOUND_CHILDREN for child in walk(box, start, end))
+            children = islice(walk(box, start, end), MAX_CHILDREN)
+            plain = any(child.type in _SOUND_CHILDREN for child in children)
         except InvalidMedia:
             plain = False
         return 0 if plain else _QUICKTIME_SOUND_1_BYTES
@@ -166,7 +170,13 @@ def _children(
     box: bytes, start: int, end: int, *, box_path: str, base: int, depth: int = 0
 ) -> dict[bytes, Child]:
     found: dict[bytes, Child] = {}
-    for child in walk(box, start, end, box_path=box_path, base=base):
+    for number, child in enumerate(walk(box, start, end, box_path=box_path, base=base)):
+        if number == MAX_CHILDREN:
+            raise InvalidMedia(
+                f"a sample entry has more than {MAX_CHILDREN} boxes",
+                box_path=box_path,
+                offset=base + child.start,
+            )
         path = f"{box_path}/{child.name}"
         if child.type == b"wave" and depth < _MAX_WAVE_DEPTH:
             inside = _children(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.boxes.fragment import SAMPLE_DURATION, Run, read_moof
+from sidecar.boxes.fragment import BoxBudget, SAMPLE_DURATION, Run, read_moof
 from sidecar.boxes.movie import SampleDefaults
 from sidecar.errors import InvalidMedia, UnsupportedMedia
 from sidecar.live.model import Fragment, Header, IncomingTrack, SampleTable, TrackFragment
@@ -45,7 +45,9 @@ class FragmentReader:
         or samples.
         """
         data = memoryview(moof.data)
-        runs = read_moof(data, moof.header.body, moof.offset, self._moofs, self._defaults)
+        # A stream has no end by which to measure its moofs, so each is measured by itself.
+        budget = BoxBudget(len(data))
+        runs = read_moof(data, moof.header.body, moof.offset, self._moofs, self._defaults, budget)
         self._moofs += 1
         if sum(run.sample_count for run in runs) > MAX_SAMPLES:
             raise UnsupportedMedia(

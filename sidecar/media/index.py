@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from sidecar.boxes.fragment import SAMPLE_SIZE, Run, read_moof
+from sidecar.boxes.fragment import SAMPLE_SIZE, BoxBudget, Run, read_moof
 from sidecar.boxes.movie import Movie, read_moov
 from sidecar.boxes.tables import MAX_SAMPLES
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
@@ -149,8 +149,9 @@ class _Budget:
 
 def _complete_runs(layout: Layout, movie: Movie, file_size: int, skipped: list[str]) -> list[Run]:
     """The runs of all moofs; without those at the end of a cut file whose data is not all there."""
+    budget = BoxBudget(file_size)
     fragments = [
-        read_moof(moof.data, moof.body, moof.offset, index, movie.defaults)
+        read_moof(moof.data, moof.body, moof.offset, index, movie.defaults, budget)
         for index, moof in enumerate(layout.moofs)
     ]
     if layout.cut_at is not None:

@@ -40,6 +40,7 @@ _NEUTRAL = {
     },
 }
 _LIMITS = ("limit_req", "limit_conn")
+_WRITTEN = ("pid", "error_log", "access_log")
 _MERGED = ("init", "init_worker")
 
 
@@ -72,6 +73,11 @@ def migrate(file: Path, shipped: Shipped, prefix: Path | None) -> Migration:
     lua = (phases.code(one) for one in _walk(tree) if phases.phase_of(one))
     work = Work(notes=notes, objects=Objects(words(lua)), log_lua=shipped.log_lua, indent=indent)
     main = _Main(shipped, work).rewritten(tree)
+    for one in _walk(tree):
+        if one.directive in _WRITTEN and one.args[:1] and one.args[0].startswith("/"):
+            where = "origin-nginx.service may write logs/ only"
+            if not one.args[0].startswith("/dev/"):
+                notes.say(one, f"{one.args[0]} is kept; {where}")
     if not work.streaming:
         raise ConfigurationError("\n".join([*notes, f"{file}: no location streams"]))
     return Migration(

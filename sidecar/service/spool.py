@@ -1,11 +1,12 @@
 """Bodies laid down in files, so that nginx sends them as it sends media.
 
 A megabyte that travels through gRPC costs both ends more than making it did. Files are named by
-what they hold, complete when they get their name, and removed in the order of their making.
+what they hold, known to nobody before they are complete, and removed in the order of their making.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections import OrderedDict
@@ -82,9 +83,15 @@ class Spool:
                 return known
             self._forget(key)
         path = f"{self._folder}/{key.hex()}-{number}"
+        stale = self._make_room(size)
+        spare = stale.pop() if stale else None
+        for file in stale:
+            _remove(file.path)
         try:
-            identity = _written(path, data)
+            identity = _written(path, data, spare)
         except OSError as error:
+            with self._lock:
+                self.nbytes -= size
             # A full disk makes answers slower, not wrong. Said once, not for every segment.
             if not self._complained:
                 log.warning("spool not usable", folder=self._folder, reason=error.strerror)
@@ -94,15 +101,21 @@ class Spool:
         with self._lock:
             replaced = self._files.pop(key, None)
             self._files[key] = identity
-            self.nbytes += size - (replaced.size if replaced is not None else 0)
-            stale = [replaced] if replaced is not None else []
-            while self.nbytes > self.budget:
+            self.nbytes -= replaced.size if replaced is not None else 0
+        if replaced is not None:
+            _remove(replaced.path)
+        return identity
+
+    def _make_room(self, size: int) -> list[SourceIdentity]:
+        """Counts ``size`` bytes; the files that go for them."""
+        stale = []
+        with self._lock:
+            self.nbytes += size
+            while self.nbytes > self.budget and self._files:
                 _, oldest = self._files.popitem(last=False)
                 self.nbytes -= oldest.size
                 stale.append(oldest)
-        for file in stale:
-            _remove(file.path)
-        return identity
+        return stale
 
     def _forget(self, key: bytes) -> None:
         with self._lock:
@@ -130,10 +143,13 @@ def _emptied(folder: Path) -> str:
     return os.path.realpath(folder)
 
 
-def _written(path: str, data: bytes | memoryview) -> SourceIdentity:
-    """The new file ``path`` with ``data``; raises ``OSError`` and leaves nothing then."""
-    partial = f"{path}.part"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+def _written(path: str, data: bytes | memoryview, spare: SourceIdentity | None) -> SourceIdentity:
+    """The file ``path`` with ``data``, new or made of ``spare``, which is gone then; raises
+    ``OSError`` and leaves nothing then."""
+    descriptor = -1 if spare is None else _reused(spare.path, path)
+    if descriptor < 0:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o640)
     try:
         try:
             # Whatever the umask is: who may use the sockets may read the files.
@@ -141,14 +157,35 @@ def _written(path: str, data: bytes | memoryview) -> SourceIdentity:
             left = memoryview(data)
             while left:
                 left = left[os.write(descriptor, left) :]
+            if spare is not None and spare.size > len(data):
+                os.ftruncate(descriptor, len(data))
             status = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        os.rename(partial, path)  # noqa: PTH104 - the hot path: no Path object
     except BaseException:
-        _remove(partial)
+        _remove(path)
         raise
     return SourceIdentity(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _reused(old: str, path: str) -> int:
+    """A descriptor of the file ``old``, which is called ``path`` now, to be overwritten: that costs
+    half of removing it and filling a new one. -1, and it is gone, when somebody has it open."""
+    try:
+        os.rename(old, path)  # noqa: PTH104 - the hot path: no Path object
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        _remove(path)
+        return -1
+    try:
+        # Granted only where no other descriptor is open; nobody knows the new name.
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        os.close(descriptor)
+        _remove(path)
+        return -1
+    return descriptor
 
 
 def _remove(path: str) -> None:

@@ -75,14 +75,22 @@ class Background(threading.Thread):
         self._client.close()
 
 
+def accepts(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def test_a_worker_killed_in_the_middle_of_a_call(own: Stack) -> None:
     supervisor = own.pid("sidecar")
+    sockets = [own.run / "sockets" / f"sidecar-{number}.sock" for number in range(2)]
     hit = 0
     for victim in children(supervisor):
+        eventually(lambda: len(children(supervisor)) == 2, "two sidecar processes")
+        eventually(lambda: all(map(accepts, sockets)), "both serve")
         # nginx puts a process that failed aside for a second, in whole seconds of its clock; the
         # test before this one may have left both like that.
         time.sleep(2.1)
-        eventually(lambda: len(children(supervisor)) == 2, "two sidecar processes")
         eventually(lambda: all(answers(own, f"/{name}/.mpd") for name in NAMES), "answers")
         target = fresh("/copy_0.mp4/.m3u8")
         os.kill(victim, signal.SIGSTOP)

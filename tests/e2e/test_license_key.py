@@ -162,16 +162,26 @@ def test_what_is_no_file_stops_no_reload(own: Stack) -> None:
     assert "license.key: Is a directory" in said(own)[-1]
 
 
-def test_what_was_planned_ends_with_the_key(own: Stack) -> None:
-    ends = int(time.time()) + 3
-    reload(own, issued("vod", ends=3))
+def planned(own: Stack) -> list[str]:
+    """Paths of a playlist and its segments, each of which was answered; none when one was not."""
     master = get(own, "/clip.mp4/.m3u8?hls_fmp4")
-    playlist = next(line for line in master.text.splitlines() if line[:1] not in "#")
-    lines = get(own, f"/clip.mp4/{playlist}").text.splitlines()
+    playlists = [line for line in master.text.splitlines() if line[:1] not in ("", "#")]
+    if master.status != 200:
+        return []
+    lines = get(own, f"/clip.mp4/{playlists[0]}").text.splitlines()
     segments = [line for line in lines if ".m4s" in line and not line.startswith("#")]
-    paths = [f"/clip.mp4/{path}" for path in (playlist, *segments)]
-    for path in paths:
-        assert get(own, path).status == 200 or time.time() >= ends
+    paths = [f"/clip.mp4/{path}" for path in (playlists[0], *segments)]
+    return paths if all(get(own, path).status == 200 for path in paths) else []
+
+
+def test_what_was_planned_ends_with_the_key(own: Stack) -> None:
+    # A busy machine needs more time before the end than it is worth to wait for elsewhere.
+    for seconds in (3, 10, 60):
+        reload(own, issued("vod", ends=seconds))
+        ends = int(time.time()) + seconds
+        if paths := planned(own):
+            break
+    assert len(paths) > 1
     assert "the license key expires soon" in own.log()
     time.sleep(max(0.0, ends + 0.1 - time.time()))
     for path in paths:

@@ -286,7 +286,7 @@ def test_files_that_exist_are_served_as_they_are(passing: Stack) -> None:
     assert static.body == b"<SmoothStreamingMedia/>"
     (passing.media / "live.db3").write_bytes(b"an index")
     for name in ("closed.ism", "live.db3", "../closed.ism", "%2e%2e/live.db3"):
-        assert client.request(f"/closed.ism/{name}").status in (400, 404), name
+        assert client.request(f"/closed.ism/{name}").status in (400, 403, 404), name
     client.close()
 
 

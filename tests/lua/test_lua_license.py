@@ -105,7 +105,7 @@ def test_what_is_no_file(lua: Lua, tmp_path: Path) -> None:
     assert read(lua, "/dev/null") == (None, b"empty")
     assert read(lua, "/" + "x" * 300) == (None, b"File name too long")
     assert read(lua, b"a\0b") == (None, b"not the name of a file")
-    assert time.monotonic() - begun < 1, "nothing waits"
+    assert time.monotonic() - begun < 30, "nothing waits"
 
 
 def load(lua: Lua, argument: str | None) -> Any:

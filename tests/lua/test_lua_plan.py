@@ -153,7 +153,9 @@ def build(files: Files, body: list[tuple[int, Any]]) -> tuple[pb.Plan, bytes]:
 
 @given(body=bodies(), data=st.data())
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_slice_of_the_plan_is_the_slice_of_the_whole(
     files: Files, body: list[tuple[int, Any]], data: st.DataObject

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -22,8 +24,14 @@ BOUNDS = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeStack]:
-    """Of its own: other modules would be counted too."""
-    with fake_stack(tmp_path_factory.mktemp("metrics"), workers=2) as running:
+    """Of its own: other modules would be counted too. Its access log is of JSON."""
+
+    def edit(text: str) -> str:
+        text, count = re.subn(r"(access_log logs/access\.log) origin\b", r"\1 origin_json", text)
+        assert count == 1
+        return text
+
+    with fake_stack(tmp_path_factory.mktemp("metrics"), workers=2, edit=edit) as running:
         (running.media / "a.bin").write_bytes(b"x" * 5000)
         yield running
 
@@ -119,6 +127,29 @@ def test_where_plans_come_from_and_bodies(stack: FakeStack) -> None:
         assert found("origin_bodies_total", memory=memory) - was == count
     waited = "origin_plan_wait_seconds_count"
     assert found(waited, source="sidecar") - before(waited, source="sidecar") == 1
+
+
+def test_the_access_log_of_json(stack: FakeStack) -> None:
+    answer(stack, inline(b"12345", kind="dash.init"))
+    agent = 'a "quoted" \\ one'
+    stack.client().request('/j%22.ism/x.mpd?q="', headers={"User-Agent": agent})
+    (line,) = [line for line in stack.access_log() if "j%22" in line]
+    fields = json.loads(line)
+    assert re.fullmatch(r"[\dT:+-]{25}", fields.pop("time"))
+    assert re.fullmatch(r"[0-9a-f]{32}", fields.pop("request_id"))
+    assert 0 <= fields.pop("seconds") < 60
+    assert fields == {
+        "client": "127.0.0.1",
+        "request": 'GET /j%22.ism/x.mpd?q=" HTTP/1.1',
+        "status": 200,
+        "bytes": 5,
+        "result": "FMP4_OK",
+        "plan": "sidecar",
+        "parts": "1",
+        "asset": '/j".ism',
+        "range": "",
+        "agent": agent,
+    }
 
 
 def test_calls_by_outcome(stack: FakeStack) -> None:

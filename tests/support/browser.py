@@ -113,12 +113,12 @@ def show(jobs: list[TextJob], *, at_once: int = 3, timeout: float = 290) -> list
 
 
 def assert_moves(report: dict[str, Any]) -> None:
-    """Six seconds of video were decoded at least, and many pictures of it were looked at.
+    """Six seconds of video were decoded at least, and several pictures of it were looked at.
 
     How many of them a machine shows in time says nothing of what it was given.
     """
     assert report["decoded"] > 6 * FRAME_RATE
-    assert len({number for _, number in report["frames"]}) > 12
+    assert len({number for _, number in report["frames"]}) > 4
 
 
 def _drive(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymp4 import parser as pymp4
 
-from sidecar.boxes.fragment import MAX_CHILDREN, Run, read_moof
+from sidecar.boxes import fragment
+from sidecar.boxes.fragment import MAX_CHILDREN, BoxBudget, Run, read_moof
 from sidecar.boxes.movie import SampleDefaults
 from sidecar.errors import InvalidMedia, UnsupportedMedia
 from tests.support.boxes import Traf, Trun, box, full, moof, tfxd, words
@@ -16,7 +17,7 @@ AT = 5000
 
 
 def read(*trafs: Traf, defaults: dict[int, SampleDefaults] | None = None) -> list[Run]:
-    return read_moof(memoryview(moof(*trafs)), 8, AT, 0, defaults or {})
+    return read_moof(memoryview(moof(*trafs)), 8, AT, 0, defaults or {}, BoxBudget(0))
 
 
 def rows(run: Run) -> list[tuple[int, ...]]:
@@ -130,21 +131,21 @@ def test_a_count_without_rows_is_only_a_number() -> None:
 def test_a_traf_without_tfhd() -> None:
     data = box(b"moof", box(b"traf", full(b"tfdt", words(0))))
     with pytest.raises(InvalidMedia, match="no tfhd"):
-        read_moof(memoryview(data), 8, AT, 0, {})
+        read_moof(memoryview(data), 8, AT, 0, {}, BoxBudget(0))
 
 
 def test_every_truncation_of_a_moof_is_refused() -> None:
     trun = Trun(flags=0xF01, rows=[(1, 2, 3, 4)], first_sample_flags=5)
     data = moof(Traf(time=1, base=3, description=True, defaults=(1, 2, 3), truns=[trun]))
-    assert len(read_moof(memoryview(data), 8, AT, 0, {})) == 1
+    assert len(read_moof(memoryview(data), 8, AT, 0, {}, BoxBudget(0))) == 1
     after_mfhd = 24
     for length in range(9, len(data)):
         cut = memoryview(data)[:length]
         if length == after_mfhd:
-            assert read_moof(cut, 8, AT, 0, {}) == []
+            assert read_moof(cut, 8, AT, 0, {}, BoxBudget(0)) == []
             continue
         with pytest.raises(InvalidMedia):
-            read_moof(cut, 8, AT, 0, {})
+            read_moof(cut, 8, AT, 0, {}, BoxBudget(0))
 
 
 @pytest.mark.parametrize("kind", [b"tfhd", b"tfdt", b"trun"])
@@ -160,13 +161,13 @@ def test_leaves_too_short_for_their_fields(kind: bytes) -> None:
         children = (leaf,) if kind == b"tfhd" else (tfhd, leaf)
         data = box(b"moof", box(b"traf", *children), box(b"free", bytes(40)))
         with pytest.raises(InvalidMedia):
-            read_moof(memoryview(data), 8, AT, 0, {})
+            read_moof(memoryview(data), 8, AT, 0, {}, BoxBudget(0))
 
 
 def test_large_sizes_and_unknown_boxes() -> None:
     traf = Traf().build()
     data = box(b"moof", box(b"uuid", bytes(16)), box(b"traf", traf[8:], large=True), bytes(4))
-    assert len(read_moof(memoryview(data), 8, AT, 0, {})) == 1
+    assert len(read_moof(memoryview(data), 8, AT, 0, {}, BoxBudget(0))) == 1
 
 
 @given(
@@ -181,8 +182,33 @@ def test_pymp4_reads_the_same_run(samples: list[tuple[int, int]], data_offset: i
     assert ours.data_offset - AT == theirs.data_offset
 
 
+def test_empty_runs_only_say_where_the_next_begins() -> None:
+    def run(relative: int | None, *sizes: int) -> Trun:
+        flags = 0x200 if relative is None else 0x201
+        return Trun(flags=flags, rows=[(size,) for size in sizes], data_offset=relative or 0)
+
+    truns = [run(100, 5, 6), run(None), run(None, 7), run(500), run(None), run(None, 8)]
+    assert [(one.data_offset - AT, one.sample_count) for one in read(Traf(truns=truns))] == [
+        (100, 2),
+        (111, 1),
+        (500, 1),
+    ]
+    alone = read(Traf(truns=[run(100), run(None), run(None, 8)]))
+    assert [(one.data_offset - AT, one.sample_count) for one in alone] == [(100, 0), (100, 1)]
+
+
+def test_moofs_hold_so_many_boxes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fragment, "MAX_BOXES", 10)
+    data = memoryview(box(b"moof", box(b"free"), box(b"free"), box(b"free"), box(b"free")))
+    budget = BoxBudget(file_size=3 * fragment.BYTES_PER_BOX)
+    for _ in range(3):
+        assert read_moof(data, 8, AT, 0, {}, budget) == []
+    with pytest.raises(UnsupportedMedia, match="the moofs hold more than 13 boxes"):
+        read_moof(data, 8, AT, 0, {}, budget)
+
+
 def test_a_moof_full_of_empty_boxes() -> None:
     many = box(b"free") * (MAX_CHILDREN + 1)
     for data in (box(b"moof", many), box(b"moof", box(b"traf", many))):
         with pytest.raises(UnsupportedMedia, match="children"):
-            read_moof(memoryview(data), 8, AT, 0, {})
+            read_moof(memoryview(data), 8, AT, 0, {}, BoxBudget(0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from sidecar.boxes.fragment import read_moof
+from sidecar.boxes.fragment import BoxBudget, read_moof
 from sidecar.boxes.piff import tfxd
 from sidecar.boxes.write import box, full_box
 
@@ -14,7 +14,7 @@ def test_tfxd_is_the_time_of_a_fragment_without_tfdt() -> None:
     trun = full_box(b"trun", 0, 0x301, struct.pack(">Ii", 1, 0), struct.pack(">II", 5, 9))
     traf = box(b"traf", tfhd, trun, tfxd(123_456_789_012, 20_000_000))
     moof = box(b"moof", full_box(b"mfhd", 0, 0, struct.pack(">I", 1)), traf)
-    (run,) = read_moof(memoryview(moof), 8, 1000, 0, {})
+    (run,) = read_moof(memoryview(moof), 8, 1000, 0, {}, BoxBudget(0))
     assert run.base_media_decode_time == 123_456_789_012
     assert run.track_ID == 7
 

@@ -5,10 +5,16 @@ Codecs are not of interest here: ``describe`` is replaced by one that knows two 
 
 from __future__ import annotations
 
+from time import process_time
+from typing import Any
+
 import numpy as np
 import pytest
 
 from sidecar.boxes import tables
+from sidecar.boxes.header import read_header
+from sidecar.boxes.movie import data_location
+from sidecar.codecs.describe import describe as real_describe
 from sidecar.codecs.facts import AudioFacts, Facts, TextFacts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
 from sidecar.media import index, layout, playable
@@ -509,11 +515,47 @@ def test_too_many_samples_in_fragments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_limits_of_the_top_level(monkeypatch: pytest.MonkeyPatch) -> None:
     data = fragmented((Traf(truns=[Trun(data_offset=150)]),))
-    for name, limit in (("MAX_BOXES", 3), ("MAX_MOOV", 50), ("MAX_MOOF", 50)):
+    limits = (("MAX_BOXES", 3), ("MAX_MOOV", 50), ("MAX_MOOF", 50), ("MAX_MOOFS", 0))
+    for name, limit in limits:
         with monkeypatch.context() as patch:
             patch.setattr(layout, name, limit)
+            patch.setattr(layout, "MOOF_BYTES", 1 << 20)
             with pytest.raises(UnsupportedMedia):
                 read(data)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [box(b"free"), box(b"mdat"), box(b"moov"), box(b"uuid", bytes(16))],
+    ids=["free", "mdat", "moov", "uuid"],
+)
+def test_boxes_that_are_not_read_are_stepped_over(
+    flood: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What says what a header is made of costs some microseconds: 24 MB of them would be seconds.
+    calls = []
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        return read_header(*arguments, **named)
+
+    monkeypatch.setattr(layout, "read_header", counted)
+    track = only(progressive(Trak(), after=flood * 5000))
+    assert len(track.samples) == 4
+    assert len(calls) < 10
+
+
+def test_floods_inside_of_a_track() -> None:
+    many = box(b"free") * 1000
+    entries = ((visual_entry(b"avc1", many), b"vide"), (audio_entry(b"mp4a", many), b"soun"))
+    for entry, handler in entries:
+        with pytest.raises(InvalidMedia, match="more than 256 boxes"):
+            real_describe(entry, handler, box_path="stsd", offset=0)
+    url = full(b"url ", b"other.mp4\0")
+    many_references = leaf(full(b"dref", words(100_000), url * 100_000))
+    begin = process_time()
+    assert data_location(many_references, 1) == "other.mp4"
+    assert process_time() - begin < 0.3
 
 
 def test_every_truncation_of_a_file_gives_a_result_or_our_error() -> None:

@@ -299,12 +299,12 @@ def test_display_size_follows_the_pixel_aspect() -> None:
     assert display_size(video_facts()) == (1280, 720)
 
 
-def test_pymp4_reads_the_moof_as_we_do() -> None:
+def test_pymp4_reads_the_moof_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
     import collections
     import collections.abc
 
     # construct 2.8 was written for Python before 3.10; reading needs this name in one place.
-    collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]
+    monkeypatch.setattr(collections, "Sequence", collections.abc.Sequence, raising=False)
     from pymp4.parser import Box
 
     track = video_track(seconds=8, gop=10, b_frames=True)

@@ -57,7 +57,7 @@ def refused(known: Licensing, feature: str, sent: tuple[str, ...] | None) -> str
         (("",), issued(), "streaming needs a license key: the key is damaged"),
         (("damaged",), issued(), "streaming needs a license key: the key is damaged"),
         ((issued(ends=0),), issued(), "streaming needs a license key: the key has expired"),
-        ((issued(begins=60),), None, "streaming needs a license key: the key is not valid yet"),
+        ((issued(begins=DAY),), None, "streaming needs a license key: the key is not valid yet"),
         (
             (issued(LIVE, DRM),),
             None,
@@ -163,11 +163,11 @@ def test_the_check_costs_next_to_nothing() -> None:
     known.require(VOD, sent)
     best = float("inf")
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         for _ in range(1000):
             known.require(VOD, sent)
-        best = min(best, (time.perf_counter() - begun) / 1000)
-    assert best < 5e-6
+        best = min(best, (time.thread_time() - begun) / 1000)
+    assert best < 2e-5, "to verify a signature takes several times as long"
 
 
 def test_what_the_process_knows(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_files_may_be_anything(tmp_path: Path) -> None:
             public_key(tmp_path / name)
     with pytest.raises(MissingKey, match="null byte"):
         key_text("a\0b")
-    assert time.monotonic() - begun < 5, "nothing waits"
+    assert time.monotonic() - begun < 30, "nothing waits"
 
 
 def test_a_file_is_named_for_another_folder(

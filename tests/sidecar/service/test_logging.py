@@ -61,3 +61,18 @@ def test_for_eyes() -> None:
     first, second, *_ = lines("console")
     assert "of no call" in first and "file=a" in first
     assert "request_id=r1" in second and "path='/a b.ism'" in second and "\x1b" not in second
+
+
+def test_nobody_listens() -> None:
+    """A log that cannot be written ends nobody."""
+    program = SPEAK.format(format="console") + "\nprint('goes on')"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stderr.close()
+        assert process.stdout.read() == "goes on\n"
+    assert process.returncode in (0, 120), "120: Python could not flush at its end"

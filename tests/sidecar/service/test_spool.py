@@ -169,3 +169,23 @@ def test_the_plan_lists_its_file_behind_those_of_the_presentation(tmp_path: Path
     other = origin_pb2.Plan()
     write_plan(other, plan(b"x" * SIZE, made_from=b"another"), sources)
     assert other.etag != message.etag
+
+
+def test_a_file_that_goes_is_overwritten_unless_somebody_reads_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 3 * SIZE + 9)
+    laid = [kept(spool.laid_down(plan(bytes([n]) * SIZE))).source for n in range(3)]
+    with Path(laid[0].path).open("rb") as reader:
+        reader.read(100)
+        first = kept(spool.laid_down(plan(b"x" * SIZE))).source
+        assert first.inode != laid[0].inode
+        assert reader.read() == bytes(SIZE - 100), "whoever reads gets what was there"
+    for content, old in ((b"y" * (SIZE + 9), laid[1]), (b"z" * SIZE, laid[2])):
+        found = kept(spool.laid_down(plan(content))).source
+        assert found.inode == old.inode
+        assert Path(found.path).read_bytes() == content
+    assert not any(Path(old.path).exists() for old in laid)
+    longer = kept(spool.laid_down(plan(b"w" * (2 * SIZE)))).source
+    assert Path(longer.path).read_bytes() == b"w" * (2 * SIZE)
+    shorter = kept(spool.laid_down(plan(b"v" * (2 * SIZE - 5)))).source
+    assert Path(shorter.path).read_bytes() == b"v" * (2 * SIZE - 5)
+    assert spool.nbytes == sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * SIZE + 9
