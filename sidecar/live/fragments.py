@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.boxes.fragment import BoxBudget, SAMPLE_DURATION, Run, read_moof
+from sidecar.boxes.fragment import SAMPLE_DURATION, BoxBudget, Run, read_moof
 from sidecar.boxes.movie import SampleDefaults
 from sidecar.errors import InvalidMedia, UnsupportedMedia
 from sidecar.live.model import Fragment, Header, IncomingTrack, SampleTable, TrackFragment
