@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sidecar.migrate import original, phases
 from sidecar.migrate.notes import Notes
 from sidecar.migrate.objects import Objects
+from sidecar.migrate.shipped import is_ingest
 from sidecar.migrate.tree import Statement, each, write
 
 # A location with one of these has its own answers.
@@ -36,12 +37,14 @@ class Scope:
 @dataclass(slots=True, kw_only=True)
 class Work:
     """One migration. ``log_lua``: what Lua runs after each request, "" = nothing. ``indent``: of a
-    level. ``streaming``: locations that stream, so far."""
+    level. ``ingest``: for the end of each server that streams. ``streaming``: locations that
+    stream, so far."""
 
     notes: Notes
     objects: Objects
     log_lua: str
     indent: str
+    ingest: tuple[Statement, ...] = ()
     streaming: int = 0
 
 
@@ -70,12 +73,19 @@ def server(statement: Statement, scope: Scope, work: Work) -> Statement:
         found = (*found, _own_location(inner, work))
     if work.streaming > before and work.log_lua:
         found = _logging(found, inner, work)
+    if work.streaming > before and not any(map(is_ingest, block)):
+        found = (*found, *work.ingest)
     return statement.with_block(found)
 
 
 def _entered(block: tuple[Statement, ...], scope: Scope, notes: Notes) -> Scope:
     log = next((one for one in block if phases.phase_of(one) == "log"), scope.log)
-    return replace(scope, flags={**scope.flags, **own_flags(block, notes)}, log=log)
+    own = own_flags(block, notes)
+    streams = any(own.get(name) for name in original.HANDLERS if name != original.API)
+    inherited = scope.flags
+    if streams:  # rather than what the outer block does
+        inherited = {name: on for name, on in inherited.items() if name != original.API}
+    return replace(scope, flags={**inherited, **own}, log=log)
 
 
 def _in_server(one: Statement, scope: Scope, work: Work) -> list[Statement]:
@@ -134,11 +144,7 @@ def location(statement: Statement, scope: Scope, work: Work) -> Statement:
         has_alias=scope.has_alias or any(one.directive == "alias" for one in block),
     )
     if not _streams(statement, own, inner, scope):
-        found = each(block, lambda one: _in_location(one, inner, work))
-        if any(one.directive == "usp_handle_api" for one in block) and not _answers(block):
-            # What it would have managed is a plain file otherwise, and not for everybody.
-            found = (*found, Statement(directive="return", args=("404",)))
-        return statement.with_block(found)
+        return statement.with_block(each(block, lambda one: _in_location(one, inner, work)))
     work.streaming += 1
     content = _content(inner, work)
     if scope.has_alias and not any(one.directive in ("alias", "root") for one in block):
@@ -170,6 +176,8 @@ def names_manifests(statement: Statement) -> bool:
 
 def _content(scope: Scope, work: Work) -> Statement:
     flags = [name for name in original.FLAGS if scope.flags.get(name)]
+    if original.API in flags:
+        flags = [original.API]
     return Statement(directive=_CONTENT, args=(f" {work.objects.name(flags)}:content() ",))
 
 

@@ -57,7 +57,11 @@ class Objects:
 def _base(flags: frozenset[str]) -> str:
     handles = [
         word
-        for flag, word in (("usp_handle_ism", "vod"), ("usp_handle_f4f", "hds"))
+        for flag, word in (
+            ("usp_handle_ism", "vod"),
+            ("usp_handle_f4f", "hds"),
+            ("usp_handle_api", "api"),
+        )
         if flag in flags
     ]
     if "usp_dynamic_time_shift_buffer_depth" in flags:

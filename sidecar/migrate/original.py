@@ -9,6 +9,7 @@ import re
 FLAGS = (
     "usp_handle_ism",
     "usp_handle_f4f",
+    "usp_handle_api",
     "usp_iss_pass_through",
     "usp_prefer_static",
     "usp_skip_rewrite",
@@ -20,25 +21,24 @@ FLAGS = (
 ANCESTORS = {"ism": "usp_handle_ism", "mp4": "usp_handle_ism"}
 
 # They make a location answer; the other flags say how.
-HANDLERS = ("usp_handle_ism", "usp_handle_f4f")
+HANDLERS = ("usp_handle_ism", "usp_handle_f4f", "usp_handle_api")
+# This one streams nothing, and the others do not manage.
+API = "usp_handle_api"
 
 LICENSE = "usp_license_key"
 
 # Known, but nothing is done for them yet. The Lua side refuses to start with them.
-PENDING = {
-    "usp_handle_api": "live publishing points are not served yet",
-    **dict.fromkeys(
-        (
-            "ism_proxy_pass",
-            "s3_secret_key",
-            "s3_access_key",
-            "s3_region",
-            "s3_security_token",
-            "s3_use_headers",
-        ),
-        "content on other servers is not served yet",
+PENDING = dict.fromkeys(
+    (
+        "ism_proxy_pass",
+        "s3_secret_key",
+        "s3_access_key",
+        "s3_region",
+        "s3_security_token",
+        "s3_use_headers",
     ),
-}
+    "content on other servers is not served yet",
+)
 
 # Names that only the original module, or a relative of it, would use.
 _ITS_OWN = re.compile(r"(usp|ism|s3|fmp4|smooth_streaming|h264_streaming)_\w+")

@@ -128,6 +128,12 @@ class _Main:
         theirs = {
             phase: [one for one in block if phases.phase_of(one) == phase] for phase in _MERGED
         }
+        taken = _upstreams(block)
+        self._work.ingest = tuple(
+            statement
+            for part in self._shipped.ingest
+            for statement in _apart((*part.above, self._in_style(_renamed(part.directive, taken))))
+        )
         rest = each(block, lambda one: self._in_http(one, scope))
         made = [*self._settings(block), *self._lua(theirs, block)]
         return http.with_block((*made, *_apart(rest), *self._servers(block)))
@@ -185,22 +191,20 @@ class _Main:
         return [f"-- {one.place}", *phases.guest(one)]
 
     def _servers(self, block: tuple[Statement, ...]) -> Iterator[Statement]:
-        """The upstream of the sidecar and the servers inside."""
+        """The upstreams of the sidecar and the servers inside."""
         neutral = dict.fromkeys(
             _NEUTRAL[one.directive] for one in block if one.directive in _NEUTRAL
         )
-        upstreams = {one.args for one in block if one.directive == "upstream"}
+        taken = _upstreams(block)
         ports = {port for one in block for port in _ports(one)}
         for part in self._shipped.servers:
-            one = part.directive
-            if taken := _ports(one) & ports:
+            one = _renamed(part.directive, taken)
+            if used := _ports(one) & ports:
                 self._work.notes.say(
                     next(iter(block)),
-                    f"port {taken.pop()} is in use: add the server of metrics from openresty.conf",
+                    f"port {used.pop()} is in use: add the server of metrics from openresty.conf",
                 )
                 continue
-            if ("sidecar",) in upstreams:
-                one = _renamed(one)
             if one.directive == "server":
                 one = _shielded(one, list(neutral))
             yield from _apart((*part.above, self._in_style(one)))
@@ -229,13 +233,20 @@ def _ports(one: Statement) -> set[str]:
     return {name.rpartition(":")[2] for name in listens if not name.startswith("unix:")}
 
 
-def _renamed(one: Statement) -> Statement:
-    """With the upstream of the sidecar under another name than ``sidecar``."""
-    if one.directive == "upstream":
-        return one.with_args("origin_sidecar")
-    if one.directive == "grpc_pass" and one.args == ("grpc://sidecar",):
-        return one.with_args("grpc://origin_sidecar")
-    return one.with_block(tuple(map(_renamed, one.block))) if one.block else one
+def _upstreams(block: tuple[Statement, ...]) -> frozenset[str]:
+    return frozenset(one.args[0] for one in block if one.directive == "upstream" and one.args)
+
+
+def _renamed(one: Statement, taken: frozenset[str]) -> Statement:
+    """With the upstreams of the sidecar under other names than those that are ``taken``."""
+    if one.directive == "upstream" and one.args[0] in taken:
+        return one.with_args(f"origin_{one.args[0]}")
+    if one.directive in ("grpc_pass", "proxy_pass"):
+        scheme, _, name = one.args[0].partition("://")
+        return one.with_args(f"{scheme}://origin_{name}") if name in taken else one
+    if not one.block:
+        return one
+    return one.with_block(tuple(_renamed(inner, taken) for inner in one.block))
 
 
 def _shielded(one: Statement, neutral: list[str]) -> Statement:

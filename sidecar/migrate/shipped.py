@@ -31,7 +31,7 @@ class Shipped:
 
     ``modules``: for the top of the file. ``main``: for the main context. ``settings``: for the top
     of http. ``servers``: for its end, the upstream of the sidecar and the servers that clients do
-    not reach. ``package_path``: where Lua finds ours. ``http_block``: the directives of
+    not reach. ``ingest``: for servers that stream, what their handlers refer to. ``package_path``: where Lua finds ours. ``http_block``: the directives of
     ``origin.http``, "" = none. ``worker_lua``, ``log_lua``: what Lua runs when a worker starts,
     and after each request; "" = nothing.
     """
@@ -40,6 +40,7 @@ class Shipped:
     main: tuple[Part, ...]
     settings: tuple[Part, ...]
     servers: tuple[Part, ...]
+    ingest: tuple[Part, ...]
     package_path: str
     http_block: str
     worker_lua: str
@@ -59,6 +60,7 @@ def read_shipped(path: Path) -> Shipped:
         main=tuple(_parts(main, lambda one: one.directive in _MAIN)),
         settings=tuple(_parts(http, _is_setting)),
         servers=tuple(_parts(http, _is_server)),
+        ingest=tuple(_parts(public, is_ingest)),
         package_path=path_of_lua,
         http_block="".join(
             re.findall(r"origin\.http\s*\[\[(.*?)\]\]", _lua(http, "init"), re.DOTALL)
@@ -74,6 +76,11 @@ def _is_public(one: Statement) -> bool:
         inner.directive == "listen" and not inner.args[0].startswith(("unix:", "127.0.0.1:"))
         for inner in one.block or ()
     )
+
+
+def is_ingest(one: Statement) -> bool:
+    """Whether it is the location that requests are passed on to the sidecar in."""
+    return one.directive == "location" and one.args == ("@ingest",)
 
 
 def _is_server(one: Statement) -> bool:

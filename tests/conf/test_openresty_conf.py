@@ -54,7 +54,7 @@ def test_lua_blocks_hold_no_logic(entries: list[Any]) -> None:
             assert all(re.fullmatch(call, line) for line in lines), lines
         else:
             assert len(lines) == 1
-            call = r"\w+:content\(\)|origin\.(log|metrics|alive|ready|start_worker)\(\)"
+            call = r"\w+:content\(\)|origin\.(log|metrics|alive|ready|passed|start_worker)\(\)"
             assert re.fullmatch(call, lines[0])
 
 
@@ -91,13 +91,16 @@ def test_sockets_are_relative_and_only_lua_reaches_the_sidecar(entries: list[Any
 
 def test_an_asset_has_one_process_until_that_fails(entries: list[Any]) -> None:
     assert args(entries, "grpc_next_upstream") == [["off"]], "Lua makes it again"
-    (server,) = [
-        entry
+    servers = [
+        entry["args"]
         for path, entry in entries
         if entry["directive"] == "server" and path[-1:] == ("upstream",)
     ]
-    assert server["args"] == ["unix:sockets/sidecar-0.sock", "max_fails=1", "fail_timeout=1s"]
-    assert args(entries, "hash") == [["$http_x_origin_asset", "consistent"]]
+    assert servers == [
+        ["unix:sockets/sidecar-0.sock", "max_fails=1", "fail_timeout=1s"],
+        ["unix:sockets/ingest-0.sock", "max_fails=1", "fail_timeout=1s"],
+    ]
+    assert args(entries, "hash") == [["$http_x_origin_asset", "consistent"]] * 2
 
 
 def test_dictionaries_that_lua_needs_are_declared(entries: list[Any]) -> None:
@@ -212,8 +215,8 @@ def test_methods_that_locations_refuse(entries: list[Any]) -> None:
     }
     everyone = [["all"]]
     assert limits == {
-        r"^/channels/.*\.[is]sml?$": (["POST"], everyone),
-        r"\.[is]sml?$": (["GET", "POST", "OPTIONS"], everyone),
+        r"^/channels/.*\.[is]sml?$": (["POST", "PUT"], everyone),
+        r"\.[is]sml?$": (["GET", "OPTIONS"], everyone),
         "/": (["GET", "OPTIONS"], everyone),
     }
 
@@ -224,12 +227,24 @@ def test_only_ingest_takes_bodies_of_any_size(entries: list[Any]) -> None:
         for location in locations(entries)
         if inside(location, "client_max_body_size") == [["0"]]
     ]
-    assert unlimited == [r"^/channels/.*\.[is]sml?/", r"^/channels/.*\.[is]sml?$"]
-    assert len(args(entries, "client_max_body_size")) == 3, "and the limit of all others"
+    assert unlimited == [
+        r"^/channels/.*\.[is]sml?/",
+        r"^/channels/.*\.[is]sml?$",
+        "@ingest",
+        r"\.isml(/|$)",
+    ]
+    assert len(args(entries, "client_max_body_size")) == 5, "and the limit of all others"
     for uri in ("/channels/one/one.isml/Streams(1)", "/channels/one/one.isml"):
-        found = matching(entries, uri)
-        assert inside(found, "root") == [["live"]]
-        assert inside(found, "client_body_timeout") == [["60s"]]
+        assert inside(matching(entries, uri), "root") == [["live"]]
+
+
+def test_bodies_of_encoders_go_on_as_they_come(entries: list[Any]) -> None:
+    (ingest,) = [one for one in locations(entries) if one["args"] == ["@ingest"]]
+    assert inside(ingest, "proxy_pass") == [["http://ingest"]]
+    assert inside(ingest, "proxy_request_buffering") == [["off"]]
+    assert inside(ingest, "proxy_http_version") == [["1.1"]], "or bodies in chunks need a length"
+    hidden = {name for (name,) in inside(ingest, "proxy_hide_header")}
+    assert hidden == {"X-Origin-Result", "X-Origin-Kind"}
 
 
 def test_what_is_made_is_compressed_where_it_is_text(entries: list[Any]) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 FLAG = 'takes "on" or "off"'
 AHEAD = 'directive "origin_read_ahead" takes one number from 0 to 256'
-LIVE = "live publishing points are not served by this version"
 REMOTE = "content on other servers is not served by this version"
 STATUSES = "takes a status from 200 to 599, other than 206, 304 and 416"
 PROXY = (
@@ -207,13 +206,18 @@ MISTAKES = (
         line=2,
     ),
     # what is known, and not served
-    _pending("usp_handle_api", "usp_handle_api on", LIVE),
     _pending("ism_proxy_pass", "ism_proxy_pass /vod/ http://storage.example.com/vod/", REMOTE),
     _pending("s3_secret_key", "s3_secret_key 'wJalrXUtnFEMI/K7MDENG'", REMOTE),
     _pending("s3_access_key", "s3_access_key AKIAIOSFODNN7EXAMPLE", REMOTE),
     _pending("s3_region", "s3_region eu-central-1", REMOTE),
     _pending("s3_security_token", "s3_security_token FwoGZXIvYXdzEBYaD", REMOTE),
     _pending("s3_use_headers", "s3_use_headers", REMOTE),
+    # what excludes each other
+    Mistake(
+        name="streaming and management",
+        lua="vod = origin.location [[ usp_handle_ism on; usp_handle_api on; ]]",
+        says="usp_handle_api and what streams need locations of their own",
+    ),
     # calls
     Mistake(
         name="no string for http",

@@ -25,6 +25,8 @@ def test_only_ports_and_sidecar_sockets_change() -> None:
     assert added == [
         ["server", "unix:sockets/sidecar-1.sock"],
         ["server", "unix:sockets/sidecar-2.sock"],
+        ["server", "unix:sockets/ingest-1.sock"],
+        ["server", "unix:sockets/ingest-2.sock"],
         ["listen", "127.0.0.1:28599;"],
         ["listen", "18599;"],
     ]
@@ -56,9 +58,15 @@ def test_a_configuration_without_a_sidecar_is_refused() -> None:
     for old, new, count in (
         ("sidecar-0.sock", "other.sock", 0),
         ("keepalive 16;", "keepalive 1;\nserver unix:sockets/sidecar-0.sock;\n", 2),
+        ("keepalive 16;", "keepalive 1;\nserver unix:sockets/ingest-0.sock;\n", 2),
     ):
         with pytest.raises(click.ClickException, match=f"has {count} lines 'server unix:"):
             render(CONF.replace(old, new), port=1, workers=1)
+
+
+def test_a_configuration_may_have_no_encoders() -> None:
+    without = CONF.replace("unix:sockets/ingest-0.sock", "127.0.0.1:9")
+    assert "ingest-" not in render(without, port=1, workers=2)
 
 
 def test_a_port_that_could_be_any_of_several_is_refused() -> None:

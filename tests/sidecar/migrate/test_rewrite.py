@@ -240,10 +240,25 @@ def test_what_to_look_at_is_said(http: str, message: str, tmp_path: Path) -> Non
     assert made.lost == 0
 
 
-def test_the_api_is_not_replaced_by_plain_files(tmp_path: Path) -> None:
-    http = location("usp_handle_ism;", server=r"location ~ \.isml { usp_handle_api on; }")
+def test_the_api_has_an_object_of_its_own(tmp_path: Path) -> None:
+    http = location(
+        "", server=r"usp_handle_ism; location ~ \.isml { usp_handle_api on; } location /vod { }"
+    )
     text = migrated(tmp_path, http).text
-    assert r"location ~ \.isml > return 404" in "\n".join(directives(tmp_path, text))
+    lines = "\n".join(directives(tmp_path, text))
+    assert r"location ~ \.isml > content_by_lua_block  api:content()" in lines
+    assert "api = origin.location [[ usp_handle_api on; ]]" in text
+
+
+def test_what_encoders_post_has_its_location(tmp_path: Path) -> None:
+    text = migrated(
+        tmp_path, "upstream ingest { server 127.0.0.1:1; }\n" + location("usp_handle_ism;")
+    ).text
+    lines = directives(tmp_path, text)
+    assert "http > upstream origin_ingest" in lines
+    inside = [line.rpartition("location @ingest > ")[2] for line in lines if "@ingest >" in line]
+    assert "proxy_pass http://origin_ingest" in inside
+    assert "proxy_request_buffering off" in inside
 
 
 def test_lua_at_the_start_is_merged(tmp_path: Path) -> None:
@@ -306,7 +321,6 @@ def test_files_that_include_each_other(tmp_path: Path) -> None:
     [
         ("events { }\nhttp { server { listen 80; } }\n", "no directive of the original module"),
         ("events { }\nhttp { server { usp_prefer_static; } }\n", "no location streams"),
-        ("events { }\nhttp { server { location / { usp_handle_api; } } }\n", "no location streams"),
         ("server { usp_handle_ism; }\n", "no http block"),
         ("http {\n", "unexpected end of file"),
     ],
