@@ -388,6 +388,15 @@ class PointIndex(Database):
         )
         return tuple(map(_fragment_row, rows))
 
+    def before(self, track: int, time: int) -> tuple[FragmentRow, ...]:
+        """The last of ``track`` that begins before ``time`` (ticks), if there is one."""
+        rows = self.all(
+            f"SELECT {_FRAGMENT} FROM fragment WHERE track = ? AND time < ? "
+            "ORDER BY time DESC LIMIT 1",
+            *(track, time),
+        )
+        return tuple(map(_fragment_row, rows))
+
     def newer(self, than: int) -> tuple[FragmentRow, ...]:
         """Rows with an id above ``than``, in the order in which they were committed."""
         rows = self.all(f"SELECT {_FRAGMENT} FROM fragment WHERE id > ? ORDER BY id", than)

@@ -201,7 +201,7 @@ class PointView:
 
         ``ended``: nothing more will come, so that the last segment is complete as it is.
         """
-        return self._playable(self._columns, manifest, ended=ended)
+        return self._playable(self._columns, manifest, None, ended=ended)
 
     def stretch(
         self, manifest: ServerManifest, begin: Fraction, end: Fraction, *, ended: bool
@@ -220,9 +220,13 @@ class PointView:
             first = int((begin - around) * one.timescale) + one.edit_media_time
             last = int((end + around) * one.timescale) + one.edit_media_time
             rows = self._index.fragments(track, first, last)
+            if not rows and one.kind is Kind.TEXT:
+                # Text can be silent for longer than that; its track is there all the same.
+                rows = self._index.before(track, first)
             if rows:
                 found[track] = _columns(rows)
-        return self._playable(found, manifest, ended=ended)
+        extent = self.extent
+        return self._playable(found, manifest, extent[1] if extent else None, ended=ended)
 
     def _reference(self, tracks: Iterable[int]) -> int | None:
         """The track whose fragments all segments follow: the first video, else the first audio."""
@@ -234,8 +238,14 @@ class PointView:
         return None
 
     def _playable(
-        self, columns: Mapping[int, TrackColumns], manifest: ServerManifest, *, ended: bool
+        self,
+        columns: Mapping[int, TrackColumns],
+        manifest: ServerManifest,
+        edge: Fraction | None,
+        *,
+        ended: bool,
     ) -> Playable:
+        """``edge``: up to when there is anything; None when that is among ``columns``."""
         filled = {track: one for track, one in columns.items() if len(one)}
         reference = self._reference(filled)
         if reference is None:
@@ -248,7 +258,9 @@ class PointView:
         newest = max(ends.values())
         until = min(end for end in ends.values() if newest - end <= _LEFT_BEHIND)
         grid_columns = filled[reference].fragments()
-        grid = self._grid(reference, grid_columns, None if ended else until)
+        grid = self._grid(
+            reference, grid_columns, None if ended else until, newest if edge is None else edge
+        )
         presentation = self._presentation(filled, manifest)
         begin = self._presented(reference, int(grid_columns.time[0]))
         return Playable(
@@ -264,7 +276,9 @@ class PointView:
         one = self._described(track)
         return Fraction(ticks - one.edit_media_time, one.timescale)
 
-    def _grid(self, track: int, fragments: FragmentColumns, until: Fraction | None) -> Grid:
+    def _grid(
+        self, track: int, fragments: FragmentColumns, until: Fraction | None, edge: Fraction
+    ) -> Grid:
         one, row = self._described(track), self._tracks[track]
         extent = self._index.extent(track)
         first = int(fragments.sequence[0])
@@ -276,6 +290,7 @@ class PointView:
             tolerance=1 / 120,
             begins=extent is None or extent.first_sequence >= first,
             until=float("inf") if until is None else float(until),
+            edge=float("inf") if until is None else float(edge),
         )
 
     def _presentation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -99,7 +100,9 @@ def text_segment(
         text = timed_text(track, begin, until, read)
         samples = [(end - start, ttml_document(text, begin, until))]
     elif track.text is None:
-        return _stored_segment(track, int(segments.first_sample[index]), start, end, index + 1)
+        return _stored_segment(
+            track, int(segments.first_sample[index]), start, end, segments.number(index)
+        )
     elif track.text.ttml is not None:
         document = ttml_document(track.text, start, end)
         samples = [(end - start, document)]
@@ -115,7 +118,7 @@ def text_segment(
             sync=None,
         ),
         len(data),
-        index + 1,
+        segments.number(index),
     )
     return (Inline(head + data),)
 
@@ -224,17 +227,16 @@ def _stored_segment(
     steps = np.clip(time[first : last + 1], start, end)
     size = samples.size[first:last]
     filler = _filler(track)
-    before, after = b"", b""
+    size = np.where(size > 0, size, len(filler))
+    parts = _stored_samples(track, first, last, filler)
     if first == last or steps[0] > start:
-        before = filler
+        parts.insert(0, Inline(filler))
         steps = np.concatenate(([start], steps if first < last else [end]))
         size = np.concatenate(([len(filler)], size))
     if steps[-1] < end:
-        after = filler
+        parts.append(Inline(filler))
         steps = np.append(steps, end)
         size = np.append(size, len(filler))
-    offset, length = byte_ranges(samples, first, last)
-    payload = len(before) + int(np.add.reduce(length)) + len(after)
     run = Run(
         base_time=start + track.edit_media_time,
         duration=np.diff(steps),
@@ -242,12 +244,25 @@ def _stored_segment(
         composition=None,
         sync=None,
     )
-    parts: list[Part] = [Inline(segment_head(run, payload, sequence_number) + before)]
-    if len(offset):
-        parts.append(FileRanges(track.source, offset, length))
-    if after:
-        parts.append(Inline(after))
-    return tuple(parts)
+    payload = sum(part.length for part in parts)
+    return (Inline(segment_head(run, payload, sequence_number)), *parts)
+
+
+def _stored_samples(track: Track, first: int, last: int, filler: bytes) -> list[Part]:
+    """Samples ``first`` .. ``last``-1; ``filler`` for each that has no bytes."""
+    samples = track.samples
+    empty = samples.size[first:last] == 0
+    bounds = [0, *(np.flatnonzero(np.diff(empty)) + 1).tolist(), last - first]
+    parts: list[Part] = []
+    for begin, end in pairwise(bounds):
+        if begin == end:
+            continue
+        if empty[begin]:
+            parts.append(Inline(filler * (end - begin)))
+        else:
+            ranges = byte_ranges(samples, first + begin, first + end)
+            parts.append(FileRanges(track.source, *ranges))
+    return parts
 
 
 def _filler(track: Track) -> bytes:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind, Track
+from sidecar.timeline.growing_text import text_cells
 from sidecar.timeline.muxed import MuxedSegments
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 from sidecar.timeline.segments import SegmentList
@@ -36,7 +37,8 @@ class Grid:
     length of a fragment, seconds. ``tolerance``: seconds by which times of tracks may differ that
     are meant to be equal. ``begins``: whether nothing lies before the first of them, so
     that a segment may begin there with fewer fragments than usual. ``until``: seconds up to which
-    all tracks have been received; infinite when no more will come.
+    all tracks have been received; infinite when no more will come. ``edge``: seconds up to which
+    any has, here or further on.
     """
 
     time: NDArray[np.float64]
@@ -46,6 +48,7 @@ class Grid:
     tolerance: float
     begins: bool
     until: float
+    edge: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -119,6 +122,15 @@ class GrowingTimeline(Timeline):
         samples, timescale = track.samples, track.timescale
         if not len(samples) or len(cells.time) < 2:
             return _empty(timescale)
+        if rendition.kind is Kind.TEXT:
+            found = text_cells(
+                track,
+                cells.time,
+                cells.first_number,
+                begins=self._grid.begins,
+                edge=self._grid.edge,
+            )
+            return found or _empty(timescale)
         average = int(samples.decode_time[-1] - samples.decode_time[0]) / len(samples) / timescale
         wanted = np.ceil((cells.time - min(average / 2, _NEAR)) * timescale - 1e-3)
         ticks = wanted.astype(np.int64) + track.edit_media_time
