@@ -229,9 +229,16 @@ OPTIONS: dict[str, Option] = {
     "max_bitrate": _bound("no video above this (no audio, when there is no video)"),
     "min_bitrate": _bound("no video below this (no audio, when there is no video)"),
     "mpd_min_buffer_time": Option(
-        read=_read_seconds, allowed=_SECONDS, meaning="MPD@minBufferTime, seconds"
+        read=_read_seconds,
+        allowed=_SECONDS,
+        meaning="MPD@minBufferTime, seconds; not said: 10, live: one segment",
     ),
     "mpd_minimum_fragment_length": _minimum("DASH", "dash"),
+    "mpd_minimum_update_period": Option(
+        read=_read_seconds,
+        allowed=_SECONDS,
+        meaning="live: MPD@minimumUpdatePeriod, seconds; not said: one segment",
+    ),
     "mpd_playout": _playout("DASH"),
     "mpd_segment_template": Option(
         read=_read_template,
@@ -240,6 +247,12 @@ OPTIONS: dict[str, Option] = {
     ),
     "mpd_sidecar_ttml": _switch("DASH: TTML as one file beside the segments"),
     "mpd_sidecar_webvtt": _switch("DASH: WebVTT as one file beside the segments"),
+    "mpd_suggested_presentation_delay": Option(
+        read=_read_seconds,
+        allowed=_SECONDS,
+        meaning="live: MPD@suggestedPresentationDelay, seconds; "
+        "not said: four segments, 6 at the least",
+    ),
     "restart_on_encoder_reconnect": _of_point(
         _read_flag, _FLAG, "whether an encoder may go on after an end of stream"
     ),

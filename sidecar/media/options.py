@@ -70,7 +70,9 @@ class Options:
     iss_playout: bool = True
     hds_playout: bool = True
     mpd_segment_template: str = "time"
-    mpd_min_buffer_time: Fraction = Fraction(10)
+    mpd_min_buffer_time: Fraction | None = None
+    mpd_minimum_update_period: Fraction | None = None
+    mpd_suggested_presentation_delay: Fraction | None = None
     mpd_sidecar_ttml: bool = False
     mpd_sidecar_webvtt: bool = False
     fixed_gop: bool = False

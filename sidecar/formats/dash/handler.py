@@ -32,14 +32,12 @@ def answer_mpd(request: Request) -> Answer:
     _require_playout(request)
     if not request.selected.renditions:
         raise NotFound("the presentation has no tracks")
-    text = mpd(
-        request.selected,
-        request.timeline,
-        policy(request.presentation, request.options),
-        request.options,
-        request.clip,
+    plan = Plan(
+        parts=(Inline(mpd(request, policy(request.presentation, request.options))),),
+        content_type=CONTENT_TYPE,
+        cache_class=CacheClass.MANIFEST,
+        last_modified=None if request.live is None else request.live.published_ms // 1000,
     )
-    plan = Plan(parts=(Inline(text),), content_type=CONTENT_TYPE, cache_class=CacheClass.MANIFEST)
     return Answer(plan=plan)
 
 
@@ -103,6 +101,8 @@ def answer_numbered_key_frame(request: Request) -> Answer:
 def _starting(segments: SegmentList, time: int) -> int:
     index = segments.at_time(time)
     if index is not None:
+        if segments.is_gap(index):
+            raise FragmentMissing(f"the segment at {time} was never received")
         return index
     begin, end = int(segments.start[0]), int(segments.start[-1])
     if time < begin:

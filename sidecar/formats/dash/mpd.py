@@ -1,16 +1,22 @@
-"""The MPD (ISO/IEC 23009-1 5.3), static."""
+"""The MPD (ISO/IEC 23009-1 5.3)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
-from fractions import Fraction
 
 from lxml import etree
 
 from sidecar.errors import NotFound
 from sidecar.formats.dash.adaptation import AdaptationSet, adaptation_sets, trick_play_sets
+from sidecar.formats.dash.clock import (
+    append_time_source,
+    growing,
+    iso_duration,
+    longest_of,
+    stored,
+    upwards,
+)
 from sidecar.formats.dash.elements import (
     Representation,
     adaptation_set_element,
@@ -18,12 +24,13 @@ from sidecar.formats.dash.elements import (
     qualified,
     representation_element,
 )
-from sidecar.formats.dash.period import Listing, Period, listing, period_of
+from sidecar.formats.dash.period import Listing, Period, listing, live_period, period_of
 from sidecar.formats.dash.template import NAMESPACE, segment_template
 from sidecar.formats.dash.text import append_sidecars
+from sidecar.formats.spec import Request
 from sidecar.formats.urls import encoded, suffix
 from sidecar.media.options import Options
-from sidecar.media.presentation import Presentation
+from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.rates import key_frame_rates
 from sidecar.timeline.clips import Clip
@@ -40,37 +47,42 @@ _SCHEMA = (
 )
 
 
-def mpd(
-    presentation: Presentation,
-    timeline: Timeline,
-    policy: SegmentPolicy,
-    options: Options,
-    clip: Clip,
-) -> bytes:
-    """The MPD of ``clip`` of ``presentation``, with exact durations, UTF-8.
+def mpd(request: Request, policy: SegmentPolicy) -> bytes:
+    """The MPD of what the request selects and of its clip, with exact durations, UTF-8.
 
-    The root's start tag ends within the first 512 bytes: GStreamer looks no further. Raises
-    ``NotFound`` when no track presents anything in the clip.
+    That of a presentation that grows is dynamic until it has ended. The root's start tag ends
+    within the first 512 bytes: GStreamer looks no further. Raises ``NotFound`` when no track
+    presents anything in the clip.
     """
-    presentation, listings = _listed(presentation, timeline, policy, clip)
+    timeline, options, clip = request.timeline, request.options, request.clip
+    presentation, listings = _listed(request.selected, timeline, policy, clip)
     sets = adaptation_sets(presentation)
     key_frames = _key_frames(presentation, timeline, clip) if options.fixed_gop else {}
     sets += trick_play_sets(presentation, sets, key_frames)
-    exact = period_of(presentation, listings, clip)
-    # As it is written, in milliseconds: what counts segments by it must count as clients do.
-    period = replace(exact, duration=_upwards(exact.duration))
-    longest = max(one.longest for one in (*listings.values(), *key_frames.values()))
+    period = _period(presentation, listings, request)
+    dynamic = request.live is not None and not request.live.ended
 
     # The stubs know no default namespace, which lxml takes under the key None.
     root = etree.Element(qualified("MPD"), nsmap=_NAMESPACES)  # type: ignore[arg-type]
-    root.set(f"{{{_XSI}}}schemaLocation", f"{NAMESPACE} {_SCHEMA}")
-    root.set("type", "static")
-    root.set("mediaPresentationDuration", _iso_duration(period.duration))
-    root.set("maxSegmentDuration", _iso_duration(_upwards(longest)))
-    root.set("minBufferTime", _iso_duration(_upwards(options.mpd_min_buffer_time)))
+    longest = longest_of((*listings.values(), *key_frames.values()))
+    if dynamic:
+        assert request.live is not None
+        reference = listings[_reference(presentation).selector]
+        attributes = growing(period, request.live, reference, longest, options)
+    else:
+        root.set(f"{{{_XSI}}}schemaLocation", f"{NAMESPACE} {_SCHEMA}")
+        attributes = stored(period, longest, options)
+    for name, value in attributes.items():
+        root.set(name, value)
     root.set("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
     root.append(etree.Comment(" Created with OpenOrigin "))
-    element = child(root, "Period", id="1", duration=_iso_duration(period.duration))
+    element = child(
+        root,
+        "Period",
+        id="1",
+        start=iso_duration(period.start) if request.live is not None else None,
+        duration=iso_duration(period.duration) if period.duration is not None else None,
+    )
     child(element, "BaseURL").text = "dash/"
     for number, adaptation in enumerate(sets, 1):
         of_set = _representations(adaptation, key_frames if adaptation.key_frames else listings)
@@ -87,8 +99,27 @@ def mpd(
     if clip.is_whole:
         # Files know no clips: they would begin somewhere else than the rest does.
         append_sidecars(element, sets, presentation.name, options)
+    if dynamic:
+        append_time_source(root)
     etree.indent(root)
     return etree.tostring(root, xml_declaration=True, encoding="utf-8")
+
+
+def _period(
+    presentation: Presentation, listings: Mapping[str, Listing], request: Request
+) -> Period:
+    """The Period as it is written, in milliseconds: what counts segments by its duration must
+    count as clients do."""
+    if request.live is None:
+        exact = period_of(presentation, listings, request.clip)
+    else:
+        exact = live_period(presentation, listings, request.clip, request.live)
+    return exact if exact.duration is None else replace(exact, duration=upwards(exact.duration))
+
+
+def _reference(presentation: Presentation) -> Rendition:
+    """The rendition whose segments those of all others follow."""
+    return (presentation.of_kind(Kind.VIDEO) or presentation.renditions)[0]
 
 
 def _listed(
@@ -172,22 +203,14 @@ def _set_segments(
 def _shared(of_set: list[Representation]) -> Listing | None:
     """What is listed of each of ``of_set``, or None when they differ."""
     first = of_set[0].listed
-    start = first.start.tobytes()
-    for other in (one.listed for one in of_set[1:]):
-        same = other.timescale == first.timescale and other.chosen == first.chosen
-        if not (same and other.start.tobytes() == start):
-            return None
-    return first
+    alike = all(_same(one.listed, first) for one in of_set[1:])
+    return first if alike else None
 
 
-def _upwards(value: Fraction) -> Fraction:
-    """``value`` in whole milliseconds, none of it lost."""
-    return Fraction(math.ceil(value * 1000), 1000)
-
-
-def _iso_duration(value: Fraction) -> str:
-    """Whole milliseconds as an xs:duration: ``PT12M13.979S``."""
-    seconds, rest = divmod(int(value * 1000), 1000)
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    text = f"{seconds % 60}.{rest:03d}".rstrip("0").rstrip(".") if rest else str(seconds % 60)
-    return f"PT{f'{hours}H' if hours else ''}{f'{minutes}M' if hours or minutes else ''}{text}S"
+def _same(one: Listing, other: Listing) -> bool:
+    if (one.timescale, one.first_number) != (other.timescale, other.first_number):
+        return False
+    if one.start.tobytes() != other.start.tobytes():
+        return False
+    gaps = [None if gap is None else gap.tobytes() for gap in (one.gap, other.gap)]
+    return gaps[0] == gaps[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from sidecar.media.presentation import Presentation
 from sidecar.media.track import Kind
 from sidecar.timeline.clips import DATED, Clip, clipped
+from sidecar.timeline.live import Live
 from sidecar.timeline.segments import SegmentList
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Listing:
-    """The segments ``chosen`` (at least one) of ``segments``."""
+    """The segments ``chosen`` of ``segments``, at least one of which is no gap."""
 
     segments: SegmentList
     chosen: range
@@ -27,9 +29,29 @@ class Listing:
         return self.segments.timescale
 
     @property
+    def first_number(self) -> int:
+        """The number of the first."""
+        return self.segments.number(self.chosen.start)
+
+    @property
     def start(self) -> NDArray[np.int64]:
         """int64[n+1]: presentation time of each chosen segment, and the end of the last."""
         return self.segments.start[self.chosen.start : self.chosen.stop + 1]
+
+    @property
+    def gap(self) -> NDArray[np.bool_] | None:
+        """bool[n]: which of them were never received; None when all were."""
+        gap = self.segments.gap
+        if gap is None:
+            return None
+        chosen = gap[self.chosen.start : self.chosen.stop]
+        return chosen if chosen.any() else None
+
+    @property
+    def durations(self) -> NDArray[np.int64]:
+        """Ticks of those that were received."""
+        durations: NDArray[np.int64] = np.diff(self.start)
+        return durations if self.gap is None else durations[~self.gap]
 
     @property
     def begin(self) -> Fraction:
@@ -44,22 +66,31 @@ class Listing:
     @property
     def longest(self) -> Fraction:
         """Seconds of the longest."""
-        return Fraction(int(np.diff(self.start).max()), self.timescale)
+        return Fraction(int(self.durations.max()), self.timescale)
+
+    @property
+    def usual(self) -> Fraction:
+        """Seconds of one that is neither long nor short among them."""
+        durations = np.sort(self.durations)
+        return Fraction(int(durations[len(durations) // 2]), self.timescale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """``origin``: presentation time in the media at which the Period begins, seconds.
-    ``duration``: seconds."""
+    """``origin``: presentation time in the media at which the Period begins, seconds. ``start``:
+    when that is in the presentation, seconds. ``duration``: seconds, None while it goes on."""
 
     origin: Fraction
-    duration: Fraction
+    duration: Fraction | None
+    start: Fraction = Fraction(0)
 
 
 def listing(segments: SegmentList, clip: Clip) -> Listing | None:
-    """The part of ``segments`` that ``clip`` touches; None when it touches none."""
+    """The part of ``segments`` that ``clip`` touches; None when it touches none that is there."""
     chosen = clipped(segments, clip)
-    return Listing(segments=segments, chosen=chosen) if chosen else None
+    if all(segments.is_gap(at) for at in chosen):
+        return None
+    return Listing(segments=segments, chosen=chosen)
 
 
 def period_of(presentation: Presentation, listings: Mapping[str, Listing], clip: Clip) -> Period:
@@ -71,18 +102,39 @@ def period_of(presentation: Presentation, listings: Mapping[str, Listing], clip:
     off.
     """
     everything = list(listings.values())
-    video = [
-        listings[r.selector] for r in presentation.of_kind(Kind.VIDEO) if r.selector in listings
-    ]
-    end = max(one.end for one in everything)
-    if clip.end is not None and video:
-        end = max(max(one.end for one in video), min(end, clip.end))
+    video = _video(presentation, listings)
     origin = Fraction(0)
     if clip.begin is not None:
         origin = _begin(clip.begin, video, everything)
     elif (first := min(one.begin for one in everything)) > DATED:
         origin = first
-    return Period(origin=origin, duration=end - origin)
+    return Period(origin=origin, duration=_end(clip, video, everything) - origin)
+
+
+def live_period(
+    presentation: Presentation, listings: Mapping[str, Listing], clip: Clip, live: Live
+) -> Period:
+    """The Period of a presentation that grows, or has grown, on one timeline all the time: what
+    plays when it ends goes on.
+
+    The times of a window are those of the media, since its begin moves: when it has ended, the
+    Period begins with it, no player looks for what comes before. What begins where the client
+    said is presented from 0 on, as a clip of stored content is.
+    """
+    everything = list(listings.values())
+    video = _video(presentation, listings)
+    origin = start = Fraction(0)
+    if live.fixed_begin or live.ended:
+        begin = live.begin if clip.begin is None else clip.begin
+        origin = Fraction(math.floor(1000 * _begin(begin, video, everything)), 1000)
+        start = Fraction(0) if live.fixed_begin else origin
+    duration = _end(clip, video, everything) - origin if live.ended else None
+    return Period(origin=origin, duration=duration, start=start)
+
+
+def _video(presentation: Presentation, listings: Mapping[str, Listing]) -> list[Listing]:
+    video = presentation.of_kind(Kind.VIDEO)
+    return [listings[one.selector] for one in video if one.selector in listings]
 
 
 def _begin(begin: Fraction, *groups: Sequence[Listing]) -> Fraction:
@@ -93,3 +145,11 @@ def _begin(begin: Fraction, *groups: Sequence[Listing]) -> Fraction:
             # The latest: where segments are not aligned, the others hold what comes before it too.
             return max(held)
     return min(one.begin for group in groups for one in group)
+
+
+def _end(clip: Clip, video: Sequence[Listing], everything: Sequence[Listing]) -> Fraction:
+    """Where what is listed ends, presentation time in the media, seconds."""
+    end = max(one.end for one in everything)
+    if clip.end is not None and video:
+        end = max(max(one.end for one in video), min(end, clip.end))
+    return end

@@ -20,9 +20,10 @@ def segment_template(
     ``addressing``: ``time`` ($Time$), ``number`` ($Number$ and one duration) or
     ``number_timeline`` ($Number$ and exact durations). One duration is only right for segments of
     about the same length; where it is not, ``number`` becomes ``number_timeline``, which has the
-    same URLs. ``period``: its duration is that which stands in the MPD.
+    same URLs. Where a segment is missing, $Number$ becomes $Time$: numbers would be those of others
+    behind it. ``period``: its duration is that which stands in the MPD.
     """
-    by_time = addressing == "time"
+    by_time = addressing == "time" or listed.gap is not None
     media = f"{base}$RepresentationID$-" + ("$Time$.dash" if by_time else "$Number$.m4s")
     attributes = {"timescale": str(listed.timescale)}
     if period.origin:
@@ -31,7 +32,7 @@ def segment_template(
     if duration is not None:
         attributes["duration"] = str(duration)
     if not by_time:
-        attributes["startNumber"] = str(listed.chosen.start + 1)
+        attributes["startNumber"] = str(listed.first_number)
     attributes["initialization"] = f"{base}$RepresentationID$.dash"
     attributes["media"] = media + query
     template = etree.Element(f"{{{NAMESPACE}}}SegmentTemplate", attributes)
@@ -44,8 +45,11 @@ def even_duration(listed: Listing, period: Period) -> int | None:
     """SegmentTemplate@duration for ``listed`` in ticks, or None when no single one is right.
 
     Right means: every segment starts within half a duration of its multiple (5.3.9.2.1), and the
-    period holds as many durations as there are segments, so that no client asks for one more.
+    period holds as many durations as there are segments, so that no client asks for one more. In a
+    period that goes on a client would ask for what is not there yet.
     """
+    if period.duration is None or listed.gap is not None:
+        return None
     count = len(listed.chosen)
     span = period.duration * listed.timescale
     start = listed.start[:-1]
@@ -63,15 +67,21 @@ def _offset(listed: Listing, period: Period) -> int:
 
 
 def _segment_timeline(listed: Listing) -> etree._Element:
-    """Run-length durations; the first S alone needs its time, as there are no gaps (5.3.9.6)."""
-    durations = np.diff(listed.start)
-    begins = np.flatnonzero(np.concatenate(([True], durations[1:] != durations[:-1])))
+    """Run-length durations; the first S, and those behind a gap, need their times (5.3.9.6)."""
+    durations, start = np.diff(listed.start), listed.start[:-1]
+    timed = np.arange(len(durations)) == 0
+    if listed.gap is not None:
+        held = ~listed.gap
+        behind = np.diff(np.flatnonzero(held), prepend=-1) > 1
+        durations, start, timed = durations[held], start[held], timed[: int(held.sum())] | behind
+    changes = np.concatenate(([True], durations[1:] != durations[:-1]))
+    begins = np.flatnonzero(changes | timed)
     repeats = np.diff(np.append(begins, len(durations))) - 1
+    columns = (durations[begins], repeats, timed[begins], start[begins])
     runs = [
-        f'<S d="{duration}" r="{repeat}"/>' if repeat else f'<S d="{duration}"/>'
-        for duration, repeat in zip(durations[begins].tolist(), repeats.tolist(), strict=True)
+        (f'<S t="{time}"' if said else "<S") + f' d="{duration}"' + (f' r="{n}"/>' if n else "/>")
+        for duration, n, said, time in zip(*(one.tolist() for one in columns), strict=True)
     ]
-    runs[0] = f'<S t="{int(listed.start[0])}"{runs[0][2:]}'
     # Audio alternates between two durations: parsing the text of its thousands of elements is
     # several times faster than making each through the tree.
     text = f'<SegmentTimeline xmlns="{NAMESPACE}">{"".join(runs)}</SegmentTimeline>'

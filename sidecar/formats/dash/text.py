@@ -71,6 +71,8 @@ def answer_sidecar(request: Request) -> Answer:
     rendition = find_rendition(request.presentation, request.match["stem"])
     if rendition.kind is not Kind.TEXT:
         raise NotFound("only text is served as one file")
+    if request.live is not None:
+        raise NotFound("live text is served in segments only")
     ending, mime_type = _SIDECARS[rendition.text.sample_entry]
     if ending != request.match["type"]:
         raise NotFound(f"this text is served as {ending}")

@@ -13,6 +13,7 @@ from sidecar.media.options import Options, parse_options
 
 # A value of every option that is not its default.
 VALUES = {
+    "dvr_window_length": "60",
     "end": "20",
     "filter": "true",
     "fixed_gop": "true",
@@ -28,11 +29,14 @@ VALUES = {
     "min_bitrate": "100000",
     "mpd_min_buffer_time": "3",
     "mpd_minimum_fragment_length": "4",
+    "mpd_minimum_update_period": "2",
     "mpd_segment_template": "number",
     "mpd_sidecar_ttml": "true",
     "mpd_sidecar_webvtt": "true",
+    "mpd_suggested_presentation_delay": "9",
     "start": "10",
     "t": "10-20",
+    "time_shift": "20",
     "variant_set": "true",
     "vbegin": "10",
     "vend": "00:00:20",
@@ -44,6 +48,8 @@ SEGMENTS = {
     "mpd_minimum_fragment_length": ("dash", "4"),
 }
 PLAYLISTS = {
+    "dvr_window_length": "60",
+    "time_shift": "20",
     "hls_minimum_fragment_length": "48/25",
     "hls_client_manifest_version": "4",
     "hls_fmp4": "true",

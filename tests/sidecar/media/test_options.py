@@ -19,7 +19,12 @@ LENGTHS = (
     "iss_minimum_fragment_length",
     "mpd_minimum_fragment_length",
 )
-SECONDS = (*LENGTHS, "mpd_min_buffer_time")
+SECONDS = (
+    *LENGTHS,
+    "mpd_min_buffer_time",
+    "mpd_minimum_update_period",
+    "mpd_suggested_presentation_delay",
+)
 MOMENTS = ("vbegin", "vend", "t", "start", "end")
 
 
