@@ -15,13 +15,16 @@ class Chores:
         self._pending: list[tuple[Future[bool], Callable[[], None]]] = []
 
     def __len__(self) -> int:
+        """How many are to be settled."""
         return len(self._pending)
 
-    def add(self, work: Callable[[], bool], then: Callable[[], None]) -> None:
+    def add(self, work: Callable[[], bool], then: Callable[[], None] | None = None) -> None:
         """Runs ``work`` soon, and ``then`` at a ``settle`` after it has returned true."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="archive")
-        self._pending.append((self._executor.submit(work), then))
+        future = self._executor.submit(work)
+        if then is not None:
+            self._pending.append((future, then))
 
     def settle(self, *, wait: bool = False) -> None:
         """Does what is to be done after what has been done; ``wait``: for all of it.

@@ -221,7 +221,7 @@ class Connection:
             self._written.end += len(fragment.data)
             self._written = None
             try:
-                writer.touch(now_ns)
+                writer.committed(now_ns)
             except StorageError as error:
                 return Taken(taken.outcome, f"players hear of a fragment with the next: {error}")
         return taken

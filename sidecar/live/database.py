@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ from sidecar.live.schema import SCHEMA_VERSION, prepare
 
 # How long a transaction waits for another process's: theirs take milliseconds.
 BUSY_MS = 5000
+# Pages of 4 kB.
+_LONG_WAL = 4000
 
 
 class Database:
@@ -63,6 +65,24 @@ class Database:
 
     def close(self) -> None:
         self._connection.close()
+
+    def leave_checkpoints(self) -> None:
+        """Commits do little more than append to the WAL from now on: ``checkpoint`` does the rest.
+
+        Only a writer can begin the WAL anew, when all of it has been moved: that happens when it
+        has become long, and little of it is left to be moved then.
+        """
+        self.one(f"PRAGMA wal_autocheckpoint = {_LONG_WAL}")
+
+    def checkpoint(self) -> bool:
+        """Moves what was committed from the WAL to the database, over a connection of its own: may
+        be called by any thread, and keeps no writer waiting for the disk. Whether it could."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=0)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error:
+            return False
+        return True
 
     @property
     def stamp(self) -> Path:
@@ -110,24 +130,37 @@ class Database:
 
     def run(self, statement: str, *given: object) -> int:
         """Executes ``statement``; returns the id of the row that it inserted."""
-        with _storage(self.path):
-            return self._connection.execute(statement, given).lastrowid or 0
+        return self._execute(statement, given).lastrowid or 0
 
     def run_many(self, statement: str, *given: object) -> int:
         """Executes ``statement``; returns how many rows it changed."""
-        with _storage(self.path):
-            return self._connection.execute(statement, given).rowcount
+        return self._execute(statement, given).rowcount
 
     def one(self, statement: str, *given: object) -> tuple[Any, ...] | None:
         """The first row, or None."""
-        with _storage(self.path):
-            row: tuple[Any, ...] | None = self._connection.execute(statement, given).fetchone()
-            return row
+        cursor = self._execute(statement, given)
+        try:
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        return row
 
     def all(self, statement: str, *given: object) -> list[tuple[Any, ...]]:
         """All rows."""
-        with _storage(self.path):
-            return self._connection.execute(statement, given).fetchall()
+        cursor = self._execute(statement, given)
+        try:
+            return cursor.fetchall()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _execute(self, statement: str, given: tuple[object, ...]) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, given)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> StorageError:
+        return StorageError(f"the index failed: {error}", path=str(self.path))
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from sidecar.live.settings import PointSettings
 
 # A clock that is put back by more, ms, had been wrong before.
 _SET_BACK_MS = 60_000
+# Commits of a fragment each, some 30 kB of WAL.
+_CHECKPOINT_EACH = 200
 
 
 class PointState(StrEnum):
@@ -43,6 +45,8 @@ class PointWriter:
         self.archive = Archive(index, self.chores, settings.sync)
         self._stamp_ns = 0
         self._departed: list[tuple[int, ConnectionState]] = []
+        self._commits = 0
+        index.leave_checkpoints()
 
     @property
     def state(self) -> PointState:
@@ -63,6 +67,13 @@ class PointWriter:
                 raise StorageError(f"cannot look at it: {error.strerror}", path=path) from error
         self._stamp_ns = max(now_ns, self._stamp_ns + 1)
         self.index.touch(self._stamp_ns)
+
+    def committed(self, now_ns: int) -> None:
+        """Another fragment was committed."""
+        self._commits += 1
+        if self._commits % _CHECKPOINT_EACH == 0:
+            self.chores.add(self.index.checkpoint)
+        self.touch(now_ns)
 
     def received_ms(self, now_ns: int) -> int:
         """Now, Unix ms, but not before what came last."""
