@@ -81,26 +81,28 @@ def test_channels_without_their_folder_are_not_found(client: Client) -> None:
     assert client.request("/channels/none/none.isml/.mpd").status == 404
 
 
-@pytest.mark.parametrize("path", ["/channels/one/one.isml", "/channels/one/ONE.ISML"])
-def test_the_start_sequence_of_encoders(client: Client, stack: Stack, path: str) -> None:
-    """location ~* \\.[is]sml?$: POST gets through, and nothing else does."""
-    answer = client.request(path, method="POST", body=b"")
-    assert answer.status == 405
-    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert answer.text == "Only GET, HEAD and OPTIONS are answered here.\n"
-    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+def test_the_start_sequence_of_encoders(client: Client, channel: Path) -> None:
+    """location ~* \\.[is]sml?$: POST and PUT get through, and nothing else does."""
+    path = "/channels/one/new.isml"
+    for method in ("POST", "PUT"):
+        assert client.request(path, method=method, body=b"").status == 200
+    for method in ("GET", "HEAD", "DELETE", "OPTIONS"):
         assert client.request(path, method=method).status == 403, method
     assert client.request(f"{path}?file=.mpd").status == 403
+    other = client.request("/channels/one/NEW.ISML", method="POST", body=b"")
+    assert other.status == 405, "names of publishing points end in lower case"
+    assert other.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert other.headers["content-type"] == "text/plain; charset=utf-8"
+    assert other.text == "Only GET, HEAD and OPTIONS are answered here.\n"
 
 
 @pytest.mark.parametrize(
-    "path", ["/channels/one/one.isml", "/channels/one/one.isml/Streams(1)", "/ladder.ism"]
+    "path", ["/channels/one/one.isml/.mpd", "/ladder.ism/Streams(1)", "/ladder.isml/other"]
 )
 def test_what_encoders_send_is_refused_and_the_connection_goes_on(
     stack: Stack, channel: Path, path: str
 ) -> None:
-    """A body in chunks, as of an encoder, is not taken for the next request."""
+    """A body in chunks, as of an encoder, that nobody wants is not taken for the next request."""
     hidden = "GET /hidden.ism/.mpd HTTP/1.1\r\n\r\n"
     with connect(port_of(stack)) as connection:
         refused, after = connection.ask(
@@ -115,8 +117,8 @@ def test_what_encoders_send_is_refused_and_the_connection_goes_on(
 def test_only_ingest_takes_large_bodies(stack: Stack) -> None:
     """The limit holds before the body comes: Content-Length says enough."""
     for path, status in (
-        ("/channels/one/one.isml/Streams(1)", 405),
-        ("/channels/one/one.isml", 405),
+        ("/channels/one/one.isml/.mpd", 405),
+        ("/ladder.isml/.mpd", 405),
         ("/ladder.ism/.mpd", 413),
         ("/ladder.ism", 413),
         ("/plain.txt", 413),
@@ -136,7 +138,7 @@ def test_server_manifests(client: Client) -> None:
         rewritten = client.get(f"/ladder.ism?file={virtual_path}")
         assert (rewritten.body, rewritten.headers["etag"]) == (direct.body, direct.headers["etag"])
     assert client.request("/ladder.ism?file=.mpd", method="OPTIONS").status == 204
-    assert client.request("/ladder.ism?file=.mpd", method="POST").status == 405
+    assert client.request("/ladder.ism?file=.mpd", method="POST").status == 403
     assert client.request("/ladder.ism", method="PUT").status == 403
     assert client.request("/LADDER.ISM").status == 404
 
