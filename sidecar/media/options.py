@@ -87,6 +87,13 @@ class Options:
     key_frame_query: str = ""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_clipped(self) -> bool:
+        """Whether less of stored content is asked for than all of it. Of a presentation that goes
+        on, a begin at 0 is all that there is instead of its newest part."""
+        begins = self.clip_begin is not None and self.clip_begin.seconds > 0
+        return begins or self.clip_end is not None
+
 
 def option_name(text: str) -> str:
     """The one spelling of an option's name: dots and dashes become underscores."""
@@ -170,8 +177,6 @@ def _clip(asked: Mapping[str, Any]) -> tuple[Moment | None, Moment | None]:
     if any(moment.seconds > LATEST for moment in given):
         raise BadRequest("begin and end of a clip must lie before the year 9999")
     end = min(ends, key=lambda moment: moment.seconds, default=None)
-    if begin is not None and begin.seconds == 0:
-        begin = None
     if end is not None and end.seconds <= (begin.seconds if begin is not None else 0):
         raise BadRequest(f"the clip must end after it begins: {begin or 0} is not before {end}")
     return begin, end

@@ -42,7 +42,7 @@ def clip_of(presentation: Presentation, options: Options) -> Clip:
     begin of the presentation: from 0, or from the first time of media that was recorded with
     times since 1970. Raises ``BadRequest`` for a clip in which nothing is presented.
     """
-    if options.clip_begin is None and options.clip_end is None:
+    if not options.is_clipped:
         return WHOLE
     first, last = _first(presentation), presentation.duration
     origin = first if first > DATED else Fraction(0)
@@ -51,7 +51,7 @@ def clip_of(presentation: Presentation, options: Options) -> Clip:
         return moment.seconds if moment.dated else moment.seconds + origin
 
     begin = end = None
-    if options.clip_begin is not None:
+    if options.clip_begin is not None and options.clip_begin.seconds:
         begin = seconds(options.clip_begin)
         if begin >= last:
             raise BadRequest(

@@ -31,7 +31,7 @@ def answer_stored(options: Options, identity: SourceIdentity, read: ReadRange) -
 
     Whatever codecs it holds, and whether or not any of them can be played adaptively.
     """
-    if _chooses(options) or options.clip_begin is not None or options.clip_end is not None:
+    if _chooses(options) or options.is_clipped:
         return None
     parts = stored_file(identity, read)
     return None if parts is None else _answer(parts, "video/mp4")

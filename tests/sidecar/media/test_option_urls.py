@@ -112,7 +112,8 @@ def test_the_order_is_fixed() -> None:
     [
         ("vbegin=10", 10, None),
         ("vend=20", None, 20),
-        ("vbegin=0&vend=20", None, 20),
+        ("vbegin=0", 0, None),
+        ("vbegin=0&vend=20", 0, 20),
         ("vbegin=00:00:10&vend=20.5", 10, Fraction(41, 2)),
         ("vbegin=10&start=5", 15, None),
         ("vbegin=10&vend=30&start=5&end=10", 15, 20),
@@ -132,7 +133,8 @@ def test_clips(query: str, begin: Fraction | None, end: Fraction | None) -> None
 
 def test_clips_between_dates() -> None:
     options = parse_options({}, "vbegin=1970-01-01T01:00:00%2B01:00&vend=1970-01-01T00:01:00Z")
-    assert (options.clip_begin, options.clip_end) == (None, Moment(Fraction(60), dated=True))
+    origin = Moment(Fraction(0), dated=True)
+    assert (options.clip_begin, options.clip_end) == (origin, Moment(Fraction(60), dated=True))
     options = parse_options({}, "vbegin=1970-01-01T00:00:10Z&end=5")
     assert options.clip_end == Moment(Fraction(15), dated=True)
     assert options.playlist_query == "vbegin=1970-01-01T00:00:10Z&vend=1970-01-01T00:00:15Z"
