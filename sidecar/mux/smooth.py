@@ -11,13 +11,13 @@ themselves grow. Sound and picture stay exactly as far apart as they are.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.boxes.piff import tfxd
+from sidecar.boxes.piff import tfrf, tfxd
 from sidecar.errors import UnsupportedMedia
 from sidecar.media.track import Kind, Track
 from sidecar.mux.plan import FileRanges, Inline, Part
@@ -46,12 +46,15 @@ class Clock:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """Samples ``first`` .. ``last``-1 as one fragment from ``start`` to ``end``, ticks of a Clock:
-    decode times, which follow each other without gaps."""
+    decode times, which follow each other without gaps. ``following``: begin and duration of the
+    fragments that come next, for clients that are told so by fragments; None where the manifest
+    lists all there will be."""
 
     first: int
     last: int
     start: int
     end: int
+    following: Sequence[tuple[int, int]] | None = None
 
 
 def clock_for(tracks: Iterable[Track]) -> Clock:
@@ -126,7 +129,7 @@ def key_frame(
         composition=_composition(track, span.first, first, start, clock),
         sync=None,
     )
-    alone = Span(first=span.first, last=span.first + 1, start=span.start, end=span.end)
+    alone = replace(span, last=span.first + 1)
     return _of_samples(track, alone, run, sequence_number)
 
 
@@ -209,6 +212,8 @@ def _head(span: Span, run: Run, payload: int, sequence_number: int) -> tuple[byt
     signed = run.composition is not None and int(run.composition.min()) < 0
     tfhd, trun = run_boxes(run, version=1 if signed else 0)
     times = tfxd(span.start, span.end - span.start)
+    if span.following is not None:
+        times += tfrf(span.following)
     traf_size = _BOX.size + len(tfhd) + trun.size + len(times)
     moof_size = _BOX.size + MFHD.size + traf_size
     head = b"".join(

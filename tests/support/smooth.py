@@ -14,6 +14,7 @@ from lxml import etree
 from tests.support.isobmff import boxes, find
 
 TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
+TFRF = bytes.fromhex("d4807ef2ca3946958e5426cb9e46a79f")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,8 @@ def _stream(element: etree._Element, timescale: int) -> StreamIndex:
 class Fragment:
     """Times of one fragment, ticks of its stream, decode order; ``time``, ``duration``: of tfxd.
 
-    ``moof``: bytes of that box.
+    ``moof``: bytes of that box. ``following``: (time, duration) of each entry of tfrf, None without
+    that box.
     """
 
     sequence: int
@@ -97,6 +99,7 @@ class Fragment:
     duration: int
     moof: int
     trun_version: int = 0
+    following: list[tuple[int, int]] | None = None
     durations: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -112,7 +115,8 @@ class Fragment:
 
 
 def read_fragment(data: bytes, *, metadata_only: bool = False) -> Fragment:
-    """The fragment ``data``: moof(mfhd, traf(tfhd, trun, tfxd)) and the mdat that its samples fill.
+    """The fragment ``data``: moof(mfhd, traf(tfhd, trun, tfxd)) and the mdat that its samples fill;
+    behind tfxd there may be a tfrf.
 
     ``metadata_only``: ``data`` is the moof alone.
     """
@@ -122,8 +126,11 @@ def read_fragment(data: bytes, *, metadata_only: bool = False) -> Fragment:
     assert [name for name, _, _ in boxes(data, moof_body, moof_end)] == ["mfhd", "traf"]
     mfhd, traf = find(data, "moof/mfhd"), find(data, "moof/traf")
     assert mfhd is not None and traf is not None
-    inside = {name: (body, end) for name, body, end in boxes(data, *traf)}
-    assert list(inside) == ["tfhd", "trun", "uuid"]
+    children = list(boxes(data, *traf))
+    assert [name for name, _, _ in children[:3]] == ["tfhd", "trun", "uuid"]
+    inside = {name: (body, end) for name, body, end in children[:3]}
+    following = _following(data, children[3]) if children[3:] else None
+    assert len(children) <= 4
 
     body, end = inside["uuid"]
     assert data[body : body + 16] == TFXD and end - body == 16 + 20
@@ -153,6 +160,7 @@ def read_fragment(data: bytes, *, metadata_only: bool = False) -> Fragment:
         duration=duration,
         moof=moof_end,
         trun_version=version,
+        following=following,
     )
     first_flags = None
     if bits & 0x4:
@@ -177,3 +185,12 @@ def read_fragment(data: bytes, *, metadata_only: bool = False) -> Fragment:
         assert data_offset == mdat_body, "the samples begin where mdat's body begins"
         assert mdat_body + sum(fragment.sizes) == mdat_end, "the samples fill mdat"
     return fragment
+
+
+def _following(data: bytes, child: tuple[str, int, int]) -> list[tuple[int, int]]:
+    name, body, end = child
+    assert name == "uuid" and data[body : body + 16] == TFRF
+    version, count = data[body + 16], data[body + 20]
+    assert version == 1 and data[body + 17 : body + 20] == bytes(3)
+    assert end == body + 21 + 16 * count
+    return [struct.unpack_from(">QQ", data, body + 21 + 16 * at) for at in range(count)]

@@ -1,11 +1,11 @@
-"""tfxd, written here and read back by the reader of stored fragments."""
+"""tfxd and tfrf, written here and read back by the reader of stored fragments."""
 
 from __future__ import annotations
 
 import struct
 
 from sidecar.boxes.fragment import BoxBudget, read_moof
-from sidecar.boxes.piff import tfxd
+from sidecar.boxes.piff import tfrf, tfxd
 from sidecar.boxes.write import box, full_box
 
 
@@ -25,3 +25,12 @@ def test_tfxd_has_times_of_64_bits() -> None:
     assert data[4:8] == b"uuid"
     assert data[24:28] == b"\1\0\0\0"
     assert struct.unpack(">QQ", data[28:]) == (1, 2)
+
+
+def test_tfrf_lists_what_comes_next() -> None:
+    data = tfrf([(1, 2), (3, 4)])
+    assert data[:8] == b"\0\0\0\x3duuid"
+    assert data[8:24].hex() == "d4807ef2ca3946958e5426cb9e46a79f"
+    assert data[24:29] == b"\1\0\0\0\2"
+    assert struct.unpack(">4Q", data[29:]) == (1, 2, 3, 4)
+    assert len(tfrf(())) == 29

@@ -176,3 +176,14 @@ def test_sample_data_are_the_samples_of_the_fragment() -> None:
     head = parts[0]
     assert isinstance(head, Inline)
     assert read_fragment(head.data[:moof], metadata_only=True).time == span.start
+
+
+def test_what_follows_is_said_by_fragments_and_key_frames() -> None:
+    track = video_track(seconds=2)
+    span = Span(first=0, last=50, start=0, end=20_000_000, following=[(20_000_000, 19_200_000)])
+    for make in (fragment, key_frame):
+        found = read(make(track, span, Clock(), 1)[0])
+        assert found.following == [(20_000_000, 19_200_000)]
+        assert (found.time, found.duration) == (0, 20_000_000)
+    alone = Span(first=0, last=50, start=0, end=20_000_000)
+    assert read(fragment(track, alone, Clock(), 1)[0]).following is None
