@@ -79,11 +79,15 @@ def frame_rate(track: Track) -> Fraction:
     Timestamps of coarse timescales make 23.976 look like 23.97597: within 0.03 % of a whole
     number n, or of n/1.001, it is that.
     """
-    decode_time = track.samples.decode_time
-    span = int(decode_time[-1] - decode_time[0])
+    decode_time, size = track.samples.decode_time, track.samples.size
+    count, span = len(size), int(decode_time[-1] - decode_time[0])
+    if not size.all():
+        # What was never received of a live track is there as samples without bytes.
+        held = size > 0
+        count, span = int(held.sum()), int(np.diff(decode_time)[held].sum())
     if not span:
         return Fraction(0)
-    average = Fraction(len(track.samples) * track.timescale, span)
+    average = Fraction(count * track.timescale, span)
     whole = round(average)
     for usual in (Fraction(whole), Fraction(whole * 1000, 1001)):
         if usual and abs(average - usual) <= usual * 3 / 10000:

@@ -317,8 +317,11 @@ def answer_live(point: PublishingPoint, question: Question) -> tuple[Request, An
     request = point.request(question)
     try:
         return request, question.kind.answer(request)
-    except FragmentNotFound:
-        older = point.elsewhere(question, request)
+    except FragmentNotFound as error:
+        try:
+            older = point.elsewhere(question, request)
+        except NotFound:
+            raise error from None  # nothing is left of that time
         if older is None:
             raise
         return older, question.kind.answer(older)

@@ -26,6 +26,9 @@ _SLACK = Fraction(1, 20)
 # Sound is cut at the frame that begins nearest to the pictures, but a track of few long samples
 # (text) not before them (seconds).
 _NEAR = 0.05
+# A segment of which more than this was never received (seconds) is a gap: what is there of it
+# could not be played through.
+_MISSING = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -89,6 +92,11 @@ class GrowingTimeline(Timeline):
         audio_first = sound.first_sample[np.clip(at, 0, len(sound))]
         return MuxedSegments(video=pictures, audio_first=audio_first)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come, neither here nor further on."""
+        return math.isinf(self._grid.until)
+
     def key_frames(self, rendition: Rendition) -> SegmentList | None:
         """None: what is at hand has no first key frame from which all requests would count."""
         return None
@@ -135,6 +143,12 @@ class GrowingTimeline(Timeline):
         wanted = np.ceil((cells.time - min(average / 2, _NEAR)) * timescale - 1e-3)
         ticks = wanted.astype(np.int64) + track.edit_media_time
         first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
+        if not samples.size.all():
+            # One sample stands for all that is missing of a fragment, so the frame nearest to a
+            # boundary can be its begin, however long it is.
+            before = np.maximum(first_sample - 1, 0)
+            near = samples.decode_time[before] >= ticks - int(_NEAR * timescale)
+            first_sample = np.where((samples.size[before] == 0) & near, before, first_sample)
         ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= timescale * average
         if first_sample[-1] == len(samples) and not ends_here:
             # The last cells are not there yet, or will never be.
@@ -160,7 +174,7 @@ class GrowingTimeline(Timeline):
             start=_starts(track, cut),
             closed=_is_closed(track, cut),
             first_number=cells.first_number + lead + first,
-            gap=_gaps(samples.size, cut),
+            gap=_gaps(track, cut),
         )
 
 
@@ -186,9 +200,13 @@ def _is_closed(track: Track, cut: NDArray[np.int64]) -> bool:
     return bool((np.minimum.reduceat(times[: cut[-1]], cut[:-1]) == times[cut[:-1]]).all())
 
 
-def _gaps(size: NDArray[np.uint32], cut: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    held = np.add.reduceat(size[: cut[-1]], cut[:-1], dtype=np.int64)
-    gap: NDArray[np.bool_] = held == 0
+def _gaps(track: Track, cut: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    samples = track.samples
+    empty = samples.size[: cut[-1]] == 0
+    if not empty.any():
+        return None
+    missing = np.where(empty, np.diff(samples.decode_time[: cut[-1] + 1]), 0)
+    gap: NDArray[np.bool_] = np.add.reduceat(missing, cut[:-1]) > _MISSING * track.timescale
     return gap if gap.any() else None
 
 
