@@ -55,7 +55,7 @@ class Archive:
         self._index = index
         self._chores = chores
         self.sync = sync
-        self._files: dict[tuple[str, int], ArchiveFile] = {}  # oldest use first
+        self._files: dict[tuple[str, int], ArchiveFile] = {}  # oldest first
 
     def current(self, stream: str, header: int, period: int | None) -> ArchiveFile | None:
         """The file that a fragment of ``stream`` goes to, or None when one must be opened first.

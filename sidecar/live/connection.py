@@ -208,8 +208,7 @@ class Connection:
                 taken = self._judge_and_add(fragment, known, now_ns)
             if taken is not None:
                 break
-            first = known[0]
-            period = self._period(first) or 0
+            period = self._period(known[0])
             writer.archive.open(self.stream, self._header_number, period, now_ns // 1_000_000)
             try:
                 writer.chores.settle()
@@ -240,7 +239,11 @@ class Connection:
         received_ms = writer.received_ms(now_ns)
         news = [part for part in parts if part.verdict is Verdict.ADDED]
         if news:
-            periods = [self._period(part) for part in known if part.track_ID == self._reference]
+            periods = [
+                self._period(part)
+                for part in known
+                if part.track_ID == self._reference and part.begins
+            ]
             file = writer.archive.current(
                 self.stream, self._header_number, periods[0] if periods else None
             )
@@ -354,11 +357,9 @@ class Connection:
             bitrate = index.measured(row.id, extent.first_sequence, part.track.timescale)
             index.set_bitrate(row.id, bitrate)
 
-    def _period(self, part: TrackFragment) -> int | None:
+    def _period(self, part: TrackFragment) -> int:
         """Which stretch of time, as long as an archive file, ``part`` begins in."""
         length = self._writer.settings.file_length
-        if not part.begins:
-            return None
         if not length:
             return 0
         return int(Fraction(part.time, self._tracks[part.track_ID].timescale) // length)

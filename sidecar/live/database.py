@@ -41,9 +41,9 @@ class Database:
 
         Raises ``NotFound`` when there is none and it is not to be created.
         """
-        if not create and not path.exists():
-            raise NotFound("the publishing point has no index")
         with _storage(path):
+            if not create and not path.exists():
+                raise NotFound("the publishing point has no index")
             connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
             )

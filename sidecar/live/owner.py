@@ -28,8 +28,12 @@ class Owner:
         self.number = number
         try:
             self._descriptor = os.open(stamp, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StorageError(f"cannot open: {error.strerror}", path=str(stamp)) from error
+        try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _lock(number))
         except OSError as error:
+            os.close(self._descriptor)
             raise StorageError(f"cannot lock: {error.strerror}", path=str(stamp)) from error
 
     def is_alive(self, number: int) -> bool:

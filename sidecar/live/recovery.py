@@ -42,8 +42,14 @@ def recover(index: PointIndex, sync: ArchiveSync, *, most: int | None = None) ->
     when the index fails.
     """
     report = Report()
-    for file in index.files_open()[:most]:
-        report += _recover_file(index, file, sync)
+    left = most
+    for file in index.files_open():
+        found = _recover_file(index, file, sync)
+        report += found
+        if left is not None and found.lines:
+            left -= 1
+            if not left:
+                break
     return report
 
 
@@ -95,11 +101,13 @@ def _recover_file(index: PointIndex, file: FileRow, sync: ArchiveSync) -> Report
 
 
 def _missing(index: PointIndex, file: FileRow) -> Report:
-    """A file that was about to be made, or that someone deleted."""
+    """A file that someone deleted, or that was about to be made: perhaps it still is, when it is
+    the newest of its stream."""
     with index.transaction():
-        if not index.files(file.id):
-            return Report()
         dropped = index.fragments_of_file(file.id)
+        newest = max((one.id for one in index.files() if one.stream == file.stream), default=0)
+        if not index.files(file.id) or (not dropped and file.id == newest):
+            return Report()
         index.remove_file(file.id)
     if not dropped:
         return Report()

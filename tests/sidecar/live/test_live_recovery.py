@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,9 @@ from sidecar.live.index import PointIndex
 from sidecar.live.point import Point
 from tests.support.media import ROOT
 from tests.support.pushed import NOW, SECOND, both, content, header, manifest, times, video
+
+# More of them: KILLS=200 pytest ...
+KILLS = int(os.environ.get("KILLS", "20"))
 
 _WRITER = """
 import os, sys
@@ -65,7 +69,7 @@ def killed(folder: Path, begin: int, after: int, name: str = "a") -> int:
 def test_processes_that_are_killed_lose_nothing_that_was_committed(tmp_path: Path) -> None:
     chance = random.Random(5)
     begin = 0
-    for _ in range(20):
+    for _ in range(KILLS):
         last = killed(tmp_path, begin, chance.randrange(1, 30))
         found = check(tmp_path)
         assert found[-1] >= last * 1000
@@ -99,6 +103,31 @@ def test_another_process_goes_on_at_once(tmp_path: Path) -> None:
     reports = [point.maintain(NOW + at * SECOND) for at in range(4)]
     assert any("is finished" in line for report in reports for line in report.lines)
     assert all(report.dropped == 0 for report in reports)
+    point.close(NOW)
+
+
+def test_processes_that_write_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _WRITER, str(tmp_path), "0"]
+    writers = [
+        subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE) for name in "ab"
+    ]
+    for one in writers:
+        assert one.stdout is not None
+        assert len(one.stdout.read(4 * 300)) == 4 * 300
+    writers[0].kill()
+    assert writers[1].stdout is not None
+    last = int.from_bytes(writers[1].stdout.read(4 * 100)[-4:])
+    writers[1].kill()
+    for one in writers:
+        one.communicate()
+    found = check(tmp_path)
+    assert found == list(range(0, found[-1] + 1, 2000))
+    assert found[-1] >= last * 1000
+    point = reopened(tmp_path)
+    assert point.recovered.dropped == 0
+    assert {file.name for file in point._writer.index.files()} == {
+        one.name for one in tmp_path.glob("*.mp4")
+    }
     point.close(NOW)
 
 
@@ -225,8 +254,12 @@ def test_a_file_that_was_never_made(tmp_path: Path) -> None:
     died(point)
     point = reopened(tmp_path)
     assert point.recovered.dropped == 0
-    assert "ch-main-9.mp4" not in {file.name for file in index.files()}
-    assert index.next_file == 10
+    # Its writer may still be about to make it, until there is another.
+    connection = point.connect("main", "a")
+    connection.take(header(), NOW)
+    connection.take(both(16), NOW)
+    point.maintain(NOW)
+    assert [file.id for file in index.files()] == [1, 2, 10]
     point.close(NOW)
 
 
