@@ -91,7 +91,10 @@ class Archive:
             self.append(file, data)
             if self.sync is ArchiveSync.FRAGMENT:
                 _sync_folder(path.parent)
-        except (StorageError, OSError) as error:
+        except StorageError:
+            self._discard(file)
+            raise
+        except OSError as error:
             self._discard(file)
             raise _failed("write", path, error) from error
         file.end = len(data)
@@ -250,7 +253,5 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _failed(doing: str, path: Path, error: StorageError | OSError) -> StorageError:
-    if isinstance(error, StorageError):
-        return error
+def _failed(doing: str, path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot {doing}: {error.strerror}", path=str(path))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from sidecar.errors import BadRequest, Forbidden, NotFound
+from sidecar.errors import BadRequest, Forbidden, NotFound, StorageError
 from sidecar.storage.source import SourceIdentity
 
 MANIFEST_EXTENSIONS = frozenset({".ism"})
@@ -81,10 +81,13 @@ def resolve(
     )
 
 
-def resolve_new(document_root: str, path: str, extensions: frozenset[str]) -> str:
+def resolve_new(
+    document_root: str, path: str, extensions: frozenset[str], *, make_folder: bool = False
+) -> str:
     """The real path of a file that ``path`` names below ``document_root`` and that need not exist.
 
-    Raises as ``resolve``; ``NotFound`` when its folder does not exist.
+    ``make_folder``: its folder is made when there is none. Raises as ``resolve``; ``NotFound``
+    when the folder does not exist, ``StorageError`` when it cannot be made.
     """
     if "\0" in path or "\0" in document_root or not path.startswith("/"):
         raise BadRequest("the path is not valid")
@@ -93,7 +96,13 @@ def resolve_new(document_root: str, path: str, extensions: frozenset[str]) -> st
         raise NotFound(f"files named *{pure.suffix} are not served")
     root = os.path.realpath(document_root)
     folder = document_root.rstrip("/") + str(pure.parent)
-    if os.path.realpath(folder) != root:
+    real = os.path.realpath(folder)
+    if make_folder and _inside_any((root,), real):
+        try:
+            Path(real).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make the folder: {error.strerror}", path=real) from error
+    if real != root:
         folder = _real_path((root,), folder, "the folder of the content")
     file = f"{folder.rstrip('/')}/{pure.name}"
     # What is there may be a symlink.

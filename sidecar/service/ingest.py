@@ -43,7 +43,7 @@ _CREATES = "origin_create_points"
 # A disk that fails is tried again every so many seconds, for so long; the encoder waits meanwhile.
 _RETRY, _RETRIES = 0.5, 20
 # What a probe may send to the point itself; an encoder whose URL lacks its stream sends more.
-_PROBE_BYTES = 64 << 10
+_PROBE_BYTES = 4 << 10
 # When this process ends: how long a body may be silent before it is given up, and how long it may
 # go on, seconds.
 _QUIET, _MOST = 0.2, 2.0
@@ -81,19 +81,20 @@ class Ingest:
         self, request: web.BaseRequest, asked: Passed, match: re.Match[str]
     ) -> web.Response:
         """Takes in the body; answers at its end, or where it cannot go on."""
-        async with self._points.use(await self._path(asked)) as one:
-            event = one.options.event_id if one.options else ""
-            if event and match["event"] not in (None, event):
-                raise Conflict(f"the event {event} is going on, not {match['event']}")
-            async with Body(request.content) as body:
-                if self._stopping:
-                    body.hurry(_QUIET, _MOST)
-                self._bodies.add(body)
-                try:
-                    with self._metrics.stream():
+        # From the first moment: of an encoder that goes away only what was read is known.
+        async with Body(request.content) as body:
+            if self._stopping:
+                body.hurry(_QUIET, _MOST)
+            self._bodies.add(body)
+            try:
+                with self._metrics.stream():
+                    async with self._points.use(await self._path(asked)) as one:
+                        event = one.options.event_id if one.options else ""
+                        if event and match["event"] not in (None, event):
+                            raise Conflict(f"the event {event} is going on, not {match['event']}")
                         return await self._take(one, body, asked, match["stream"])
-                finally:
-                    self._bodies.discard(body)
+            finally:
+                self._bodies.discard(body)
 
     async def _path(self, asked: Passed) -> Path:
         """The server manifest of the point, which is created when that is allowed."""
@@ -208,7 +209,8 @@ class _Source:
             connection.end(state, now_ns())
         counts = {outcome.value: count for outcome, count in self._counts.items() if count}
         say = {"reason": reason} if reason else {}
-        log.info("encoder disconnected", **self._names(), **counts, **say)
+        tell = log.info if counts else log.debug
+        tell("encoder disconnected", **self._names(), **counts, **say)
 
     async def _store(self) -> None:
         for attempt in range(_RETRIES + 1):

@@ -13,14 +13,19 @@ from aiohttp import web
 
 from sidecar.errors import NotFound, OriginError, Result
 from sidecar.service.ingest import KIND, STREAM, Ingest, log_refusal, refusal_of
+from sidecar.service.ingest_api import DOCUMENTS, PointApi
 from sidecar.service.passed import MAX_HEADER_BYTES, answer, passed
 from sidecar.service.points import Points
 
 _BACKLOG = 128
+# The directive of locations that manage publishing points.
+API = "usp_handle_api"
 # How much of a body is read ahead by aiohttp itself.
 _BUFFER = 128 << 10
 # An answer that comes before its body has ended: whoever closes first loses it, so nginx does.
 _LINGERING = 10.0
+# What connections without a request have to end, seconds.
+_CLOSING = 1.0
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -28,9 +33,10 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 class IngestServer:
     """Answers on ``path``, a Unix socket (mode 0660) that replaces a stale one."""
 
-    def __init__(self, path: Path, ingest: Ingest, points: Points) -> None:
+    def __init__(self, path: Path, ingest: Ingest, api: PointApi, points: Points) -> None:
         self._path = path
         self._ingest = ingest
+        self._api = api
         self._points = points
         self._server = web.Server(
             self._answer,
@@ -42,6 +48,7 @@ class IngestServer:
         )
         self._listener: asyncio.Server | None = None
         self._chores: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[object]] = set()
 
     async def start(self) -> None:
         """Listens from now on. The working directory becomes the folder of the socket: an address
@@ -67,7 +74,9 @@ class IngestServer:
             self._listener.close()
             self._path.unlink(missing_ok=True)
         self._ingest.stop()
-        await self._server.shutdown(grace)
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace)
+        await self._server.shutdown(_CLOSING)
         if self._chores is not None:
             self._chores.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -75,11 +84,19 @@ class IngestServer:
         await self._points.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         try:
             asked = passed(request)
         except OriginError as error:
             return refusal_of(error)
         try:
+            if asked.is_on(API):
+                return await self._api.answer(request, asked)
+            if asked.virtual_path in DOCUMENTS:
+                return await self._api.document(request, asked)
             if not asked.virtual_path:
                 return await self._ingest.probe(request, asked)
             match = STREAM.fullmatch(asked.virtual_path)

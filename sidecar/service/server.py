@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.child import BEAT_SECONDS
 from sidecar.service.ingest import Ingest
+from sidecar.service.ingest_api import PointApi
 from sidecar.service.ingest_metrics import IngestMetrics
 from sidecar.service.ingest_server import IngestServer
 from sidecar.service.licensing import Licensing, load_licensing
@@ -149,7 +150,7 @@ def make_ingest_server(socket: Path, licensing: Licensing, metrics: Metrics) -> 
     points = Points()
     ingest = Ingest(points, licensing, IngestMetrics(metrics.registry))
     path = socket.with_name(socket.name.replace("sidecar", "ingest"))
-    return IngestServer(path, ingest, points)
+    return IngestServer(path, ingest, PointApi(points, licensing), points)
 
 
 def bind(server: grpc.aio.Server, socket: Path) -> None:
