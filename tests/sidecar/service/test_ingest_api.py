@@ -1,0 +1,257 @@
+"""Publishing points over HTTP: what each call does, refuses, and tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from tests.support.encoder import stream
+from tests.support.ingest import Answer, Process, serving
+from tests.support.license import licensing
+
+SMIL = "{http://www.w3.org/2001/SMIL20/Language}"
+SMOOTH = stream("smooth")
+ENDLESS = SMOOTH[: SMOOTH.rindex(b"mfra") - 4]
+SETTINGS = (
+    b'<smil><head><meta name="archiving" content="true"/>'
+    b'<meta name="archive_segment_length" content="1"/></head></smil>'
+)
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture
+def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    before = Path.cwd()
+    yield tmp_path_factory.mktemp("s")
+    os.chdir(before)
+
+
+@pytest.fixture
+async def process(sockets: Path, tmp_path: Path) -> AsyncIterator[Process]:
+    async with serving(sockets, tmp_path) as process:
+        yield process
+
+
+@asynccontextmanager
+async def encoding(process: Process, data: bytes = ENDLESS) -> AsyncIterator[asyncio.Task[Answer]]:
+    """An encoder that has sent ``data`` and is still connected."""
+    go_on = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield data
+        await go_on.wait()
+        yield SMOOTH[len(data) :]
+
+    before = process.counted("bytes_total")
+    task = asyncio.create_task(process.ask("Streams(main)", body()))
+    while process.counted("bytes_total") - before < len(data) or not await has_media(process):
+        await asyncio.sleep(0.01)
+    try:
+        yield task
+    finally:
+        go_on.set()
+        await task
+
+
+async def has_media(process: Process) -> bool:
+    facts = await told(process, "statistics")
+    return len(facts["tracks"]) == 2 and all(one["fragments"] for one in facts["tracks"])
+
+
+async def told(process: Process, name: str) -> Any:
+    answer = await process.ask(name, method="GET", headers=JSON)
+    assert answer.status == 200, answer.text
+    assert answer.content_type == "application/json; charset=utf-8"
+    return json.loads(answer.body)
+
+
+async def state(process: Process) -> str:
+    return str((await told(process, "state"))["state"])
+
+
+async def test_a_point_is_made_read_changed_and_deleted(process: Process, tmp_path: Path) -> None:
+    assert (await process.manage(method="GET")).status == 404
+    made = await process.manage(method="PUT", body=SETTINGS)
+    assert (made.status, made.kind) == (201, "live.api")
+    point = tmp_path / "ch.isml"
+    stored = await process.manage(method="GET")
+    assert stored.content_type == "application/smil+xml; charset=utf-8"
+    assert stored.body == point.read_bytes()
+    assert b'<meta name="archiving" content="true" />' in stored.body
+    for body in (b"", None):
+        assert (await process.manage(method="POST", body=body)).status == 200
+        assert point.read_bytes() == stored.body, "nothing is said, nothing is changed"
+    assert (await process.manage(body=b"<smil/>")).status == 200
+    assert b"archiving" not in point.read_bytes()
+    assert (await process.manage(method="DELETE")).status == 200
+    assert not list(tmp_path.iterdir())
+    assert (await process.manage(method="DELETE")).status == 404
+
+
+async def test_folders_are_made_below_the_document_root_only(
+    process: Process, tmp_path: Path, sockets: Path
+) -> None:
+    assert (await process.manage(method="PUT", path="/a/b/ch.isml")).status == 201
+    assert (tmp_path / "a/b/ch.isml").read_bytes().startswith(b"<?xml")
+    (tmp_path / "out").symlink_to(sockets)
+    for path, status in (("/../x/ch.isml", 403), ("/out/x/ch.isml", 403), ("/a/ch.ism", 404)):
+        assert (await process.manage(method="PUT", path=path)).status == status
+    assert not (sockets / "x").exists() and not (tmp_path.parent / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"<smil", "line 1 of the server manifest"),
+        (b"<!DOCTYPE smil><smil/>", "document type"),
+        (b'<smil><head><meta name="archiving" content="maybe"/></head></smil>', "archiving"),
+        (b"<smil>" + b" " * (4 << 20) + b"</smil>", "bytes"),
+    ],
+)
+async def test_settings_that_are_none(
+    process: Process, tmp_path: Path, body: bytes, says: str
+) -> None:
+    answer = await process.manage(method="PUT", body=body)
+    assert answer.status == 400
+    assert says in answer.text
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_point_needs_a_license(sockets: Path, tmp_path: Path) -> None:
+    async with serving(sockets, tmp_path, licensing()) as process:
+        answer = await process.manage(method="PUT")
+        assert (answer.status, answer.result) == (403, "FMP4_NO_LICENSE")
+
+
+async def test_states(process: Process, tmp_path: Path) -> None:
+    assert (await process.ask("state", method="GET")).status == 404
+    await process.manage(method="PUT", body=SETTINGS)
+    assert await told(process, "state") == {"state": "idle", "updated": None}
+    async with encoding(process):
+        facts = await told(process, "state")
+        assert facts["state"] == "started"
+        updated = datetime.fromisoformat(facts["updated"])
+        assert abs(datetime.now(UTC) - updated) < timedelta(minutes=1)
+        answer = await process.ask("state", method="GET")
+        assert (answer.kind, answer.content_type) == (
+            "live.state",
+            "application/xml; charset=utf-8",
+        )
+        root = etree.fromstring(answer.body)
+        metas = {one.get("name"): one.get("content") for one in root.iter(f"{SMIL}meta")}
+        assert metas == facts
+        assert b'<meta name="state" content="started"></meta>' in answer.body
+    assert await state(process) == "stopped"
+
+
+async def test_statistics_and_archive(process: Process, tmp_path: Path) -> None:
+    await process.manage(method="PUT")
+    async with encoding(process) as first:
+        sent = await process.ask("Streams(main)", ENDLESS)
+        assert sent.status == 200
+        facts = await told(process, "statistics")
+        assert {one["kind"] for one in facts["tracks"]} == {"video", "audio"}
+        for one in facts["tracks"]:
+            assert one["stream"] == "main" and one["gaps"] == 0
+            assert one["fragments"] == one["duplicates"] > 0
+            assert one["measured_bitrate"] > 10_000 and one["bytes"] > 1000
+            assert abs(one["drift_ms"]) < 60_000
+        one, other = facts["connections"]
+        assert (one["state"], other["state"]) == ("open", "closed")
+        assert one["encoder"] != other["encoder"]
+        for taken, duplicate in zip(one["tracks"], other["tracks"], strict=True):
+            assert taken["fragments"] == duplicate["duplicates"] > 0
+            assert taken["duplicates"] == duplicate["fragments"] == 0
+        root = etree.fromstring((await process.ask("statistics", method="GET")).body)
+        assert len(root.findall(f"{SMIL}body/{SMIL}track")) == 2
+        assert len(root.findall(f".//{SMIL}connection/{SMIL}track")) == 4
+        ranges = (await told(process, "archive"))["tracks"]
+        assert [len(one["ranges"]) for one in ranges] == [1, 1]
+        start, end = (
+            datetime.fromisoformat(ranges[0]["ranges"][0][key]) for key in ("start", "end")
+        )
+        assert timedelta(seconds=1.9) < end - start < timedelta(seconds=2.3)
+        root = etree.fromstring((await process.ask("archive", method="GET")).body)
+        assert [one.get("src") for one in root.iter(f"{SMIL}video", f"{SMIL}audio")] == ["main"] * 2
+        assert {one.get("start") for one in root.iter(f"{SMIL}c")} == {
+            one["ranges"][0]["start"] for one in ranges
+        }
+    assert first.result().status == 200
+
+
+async def test_a_connected_encoder_keeps_a_point_from_being_deleted(
+    process: Process, tmp_path: Path
+) -> None:
+    await process.manage(method="PUT")
+    async with encoding(process) as encoder:
+        refused = await process.manage(method="DELETE")
+        assert (refused.status, refused.result) == (409, "FMP4_CONFLICT")
+        assert "?force" in refused.text
+        whole = await process.manage("purge")
+        assert (whole.status, whole.result) == (409, "FMP4_CONFLICT")
+        assert (await process.manage(method="DELETE", args="force")).status == 200
+        assert not list(tmp_path.iterdir())
+    assert encoder.result().status == 404
+    assert not list(tmp_path.iterdir())
+    assert (await process.ask("state", method="GET")).status == 404
+
+
+async def test_a_stop_and_a_start(process: Process, tmp_path: Path) -> None:
+    await process.manage(method="PUT")
+    async with encoding(process, SMOOTH[: len(SMOOTH) * 2 // 3]) as encoder:
+        assert (await process.manage("stop")).text == "the publishing point is stopped\n"
+        assert await state(process) == "stopped"
+    assert encoder.result().status == 409
+    assert (await process.manage("start")).status == 200
+    assert await state(process) == "started"
+    assert (await process.ask("Streams(main)", SMOOTH)).status == 200
+    assert [one["gaps"] for one in (await told(process, "statistics"))["tracks"]] == [0, 0]
+
+
+async def test_purges(process: Process, tmp_path: Path) -> None:
+    await process.manage(method="PUT", body=SETTINGS)
+    assert (await process.ask("Streams(main)", SMOOTH)).status == 200
+    (video, _) = (await told(process, "archive"))["tracks"]
+    begin = datetime.fromisoformat(video["ranges"][0]["start"])
+    late = await process.manage("purge", args="t=soon")
+    assert late.status == 400 and late.text.startswith("t must be seconds")
+    assert (await process.manage("purge", args="t=0")).text.endswith(": 0\n")
+    moment = (begin + timedelta(seconds=1.7)).isoformat(timespec="milliseconds")
+    purged = await process.manage("purge", args=f"t={moment.replace('+00:00', 'Z')}")
+    assert purged.text == "archive files that are removed: 1\n"
+    (video, _) = (await told(process, "archive"))["tracks"]
+    left = datetime.fromisoformat(video["ranges"][0]["start"])
+    assert timedelta(seconds=0.7) < left - begin < timedelta(seconds=1.7)
+    assert (await process.manage("purge")).text == "all media are removed\n"
+    assert await state(process) == "idle"
+    assert (await process.ask("Streams(main)", SMOOTH)).status == 200
+
+
+async def test_another_event(process: Process, tmp_path: Path) -> None:
+    await process.manage(method="PUT", body=SETTINGS)
+    for args, status in (("", 400), ("id=a%20b", 400), ("id=final", 200)):
+        assert (await process.manage("event", args=args)).status == status, args
+    assert b'<meta name="event_id" content="final" />' in (tmp_path / "ch.isml").read_bytes()
+    assert b"archive_segment_length" in (tmp_path / "ch.isml").read_bytes()
+    assert (await process.ask("Events(semi)/Streams(main)", SMOOTH)).status == 409
+    assert (await process.ask("Events(final)/Streams(main)", SMOOTH)).status == 200
+    assert (await process.manage("event", args="id=")).status == 200
+    assert b"event_id" not in (tmp_path / "ch.isml").read_bytes()
+
+
+async def test_settings_hold_for_encoders_that_are_connected(
+    process: Process, tmp_path: Path
+) -> None:
+    await process.manage(method="PUT")
+    async with encoding(process, SMOOTH[: len(SMOOTH) // 2]):
+        await process.manage(method="PUT", body=SETTINGS)
+    assert len(list(tmp_path.glob("ch-main-*.mp4"))) > 1, "a file for each second"
