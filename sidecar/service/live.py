@@ -40,6 +40,8 @@ _POINTS = 256
 _STRETCHES = 4
 # What is read around a segment that is older than what is kept in memory, seconds.
 _BLOCK = 60
+# As much is read behind it, seconds: fragments of Smooth Streaming say which ones come next.
+_AHEAD = 30
 _SMOOTH_TIMESCALE = 10_000_000
 _DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
 # How a row names the segment that it wants.
@@ -108,7 +110,7 @@ class PublishingPoint:
             if when is None:
                 return None
             begin = Fraction(int(when) // _BLOCK * _BLOCK)
-            playable = self._stretch(begin, begin + _BLOCK)
+            playable = self._stretch(begin, begin + _BLOCK, request.options)
             return self._asked(question, request.options, playable, WHOLE, fixed=False)
 
     def seal(self, request: Request, plan: Plan) -> Sealed:
@@ -172,9 +174,10 @@ class PublishingPoint:
             self._recent = self._view.recent(self._manifest, ended=self._ended)
         return self._recent
 
-    def _stretch(self, begin: Fraction, end: Fraction) -> Playable:
+    def _stretch(self, begin: Fraction, end: Fraction, options: Options) -> Playable:
         assert self._view is not None
         assert self._index is not None
+        end += _AHEAD + 3 * _longest_minimum(options)
         key = (begin, end, self._index.last_id)
         found = self._stretches.get(key)
         if found is None:
@@ -208,7 +211,7 @@ class PublishingPoint:
             raise NotFound("nothing has been received of this part of the presentation")
         playable = recent
         if begin < recent.begin:
-            playable = self._stretch(begin, edge)
+            playable = self._stretch(begin, edge, options)
         clip = Clip(begin, edge)
         return self._asked(question, options, playable, clip, fixed=fixed, ended=ended)
 
@@ -329,6 +332,16 @@ def answer_live(point: PublishingPoint, question: Question) -> tuple[Request, An
 
 def _window(options: Options) -> Fraction:
     return options.dvr_window_length or DEFAULT_WINDOW
+
+
+def _longest_minimum(options: Options) -> Fraction:
+    lengths = (
+        options.hls_minimum_fragment_length,
+        options.mpd_minimum_fragment_length,
+        options.iss_minimum_fragment_length,
+        options.hds_minimum_fragment_length,
+    )
+    return max(length or Fraction(0) for length in lengths)
 
 
 def _is_on(args: tuple[str, ...] | None) -> bool:

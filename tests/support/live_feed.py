@@ -126,7 +126,7 @@ class Feed:
             self.index.set("state", "stopped")
         self._changed()
 
-    def ask(self, path: str, query: str = "", **directives: str) -> Answer:
+    def ask(self, path: str, query: str = "", *, read_ahead: int = 0, **directives: str) -> Answer:
         """The answer to ``path`` (percent-decoded)."""
         found = find(path)
         assert found is not None, path
@@ -137,7 +137,7 @@ class Feed:
             virtual_path=path,
             args=query,
             directives={name: (value,) for name, value in directives.items()},
-            read_ahead=0,
+            read_ahead=read_ahead,
         )
         with mock.patch.object(live, "read_header", lambda data: self._header):
             return answer_live(self.point, question)[1]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from sidecar.errors import NotFound, UnsupportedMedia
-from sidecar.formats.fragments import CONTENT_TYPES
+from sidecar.formats.fragments import CONTENT_TYPES, received, until_gap
 from sidecar.formats.smooth.chunks import Chunks
 from sidecar.formats.smooth.manifest import CONTENT_TYPE, DEFAULT_VERSION, client_manifest
 from sidecar.formats.smooth.streams import Stream, Streams, streams_of
@@ -20,6 +20,7 @@ from sidecar.mux.plan import CacheClass, FileRanges, Inline, Part, Plan
 from sidecar.mux.smooth import document, fragment, key_frame, sample_data
 from sidecar.mux.text import smooth_document
 from sidecar.timeline.clips import Clip, clipped
+from sidecar.timeline.live import Live
 
 # What may be asked of a fragment: its nouns ([MS-SSTR] 2.2.3).
 _WHOLE, _SAMPLES, _METADATA, _KEY_FRAME = "Fragments", "RawFragments", "FragmentInfo", "KeyFrames"
@@ -35,16 +36,25 @@ def answer_manifest(request: Request) -> Answer:
     if not streams:
         raise UnsupportedMedia("the presentation has no track that Smooth Streaming can carry")
     listed = _listed(streams, request)
+    live = request.live
     if not listed:
-        raise NotFound("no track that is selected can be streamed")
+        raise NotFound(
+            "no track that is selected can be streamed"
+            if live is None
+            else "no fragment is there with those that must follow it"
+        )
     manifest = client_manifest(
         listed,
+        live=None if live is None or live.ended else live,
         version=request.options.iss_client_manifest_version or DEFAULT_VERSION,
         whole=request.clip.is_whole,
         query=suffix(request.options, "smooth"),
     )
     plan = Plan(
-        parts=(Inline(manifest),), content_type=CONTENT_TYPE, cache_class=CacheClass.MANIFEST
+        parts=(Inline(manifest),),
+        content_type=CONTENT_TYPE,
+        cache_class=CacheClass.MANIFEST,
+        last_modified=None if live is None else live.published_ms // 1000,
     )
     return Answer(plan=plan)
 
@@ -57,6 +67,8 @@ def _listed(streams: Iterable[Stream], request: Request) -> list[tuple[Stream, r
         renditions = tuple(r for r in stream.renditions if r.selector in selected)
         if renditions:
             kept.append(replace(stream, renditions=renditions))
+    if request.live is not None:
+        return _growing(kept, request.clip, request.live)
     around = _around(kept, request.clip)
     listed = []
     for stream in kept:
@@ -64,6 +76,32 @@ def _listed(streams: Iterable[Stream], request: Request) -> list[tuple[Stream, r
         indices = clipped(stream.chunks.segments, clip)
         if len(indices):
             listed.append((stream, indices))
+    return listed
+
+
+def _growing(streams: Sequence[Stream], clip: Clip, live: Live) -> list[tuple[Stream, range]]:
+    """Of a presentation that grows, fragments of equal numbers belong together: those that the clip
+    lists of the video, or of what comes next to it, as far as they can be had. A window is as long
+    as in the other formats: it begins as much earlier as it ends."""
+
+    def end(stream: Stream) -> int:
+        return stream.chunks.segments.first_number + stream.chunks.available
+
+    listed: list[tuple[Stream, range]] = []
+    if not streams:
+        return listed
+    leading = max(streams, key=lambda one: (end(one), one.kind is Kind.VIDEO))
+    segments = leading.chunks.segments
+    wanted = clipped(segments, clip)
+    begin, stop = segments.number(wanted.start), segments.number(wanted.stop)
+    if not live.ended and not live.fixed_begin:
+        begin -= max(0, stop - end(leading))
+    for stream in streams:
+        segments, first = stream.chunks.segments, stream.chunks.segments.first_number
+        indices = range(max(0, begin - first), min(stop - first, stream.chunks.available))
+        held = [at for at in indices if not segments.is_gap(at)]
+        if held:
+            listed.append((stream, range(held[0], held[-1] + 1)))
     return listed
 
 
@@ -95,19 +133,32 @@ def answer_fragment(request: Request) -> Answer:
     rendition, stream = streams.rendition(match["name"], int(match["bitrate"]))
     listed, index = streams.listed(rendition, stream, int(match["time"]))
     own = streams.chunks(rendition)
-    until = min(len(listed), index + 1 + request.read_ahead)
+    time = _times(listed, own)
+    until = until_gap(own.segments, index, index + 1 + request.read_ahead)
     plans = [
         Plan(
             parts=_parts(request, rendition, own, at),
             content_type=CONTENT_TYPES[rendition.kind],
             cache_class=CacheClass.MEDIA,
-            headers=_next(request, listed, at + 1),
+            headers=_next(request, own, at, time),
+            last_modified=received(request, own.segments, at),
         )
-        for at in range(index, until)
+        for at in range(index, min(until, own.available))
     ]
     head = f"{match['level']}/{match['noun']}({match['name']}="
-    paths = [f"{head}{listed.time(at)})" for at in range(index + 1, until)]
+    paths = [f"{head}{time(index + ahead)})" for ahead in range(1, len(plans))]
     return Answer(plan=plans[0], ahead=tuple(zip(paths, plans[1:], strict=True)))
+
+
+def _times(listed: Chunks, own: Chunks) -> Callable[[int], int]:
+    """When a fragment of ``own`` (index) begins as ``listed`` says it, if it does."""
+    ahead = own.segments.first_number - listed.segments.first_number
+
+    def time(index: int) -> int:
+        at = index + ahead
+        return listed.time(at) if 0 <= at < len(listed) else own.time(index)
+
+    return time
 
 
 def _is_text(request: Request) -> bool:
@@ -130,13 +181,13 @@ def _streams(request: Request) -> Streams:
 
 def _parts(request: Request, rendition: Rendition, chunks: Chunks, index: int) -> tuple[Part, ...]:
     noun = request.match["noun"]
-    track, span, number = rendition.track, chunks.span(index), index + 1
+    track, span, number = rendition.track, chunks.span(index), chunks.segments.number(index)
     if chunks.stored is not None and noun in (_WHOLE, _METADATA):
-        stored, here = chunks.stored, slice(index, number)
+        stored, here = chunks.stored, slice(index, index + 1)
         length = stored.moof_length if noun == _METADATA else stored.length
         return (FileRanges(track.source, stored.offset[here], length[here]),)
     if chunks.stored is None and rendition.kind is Kind.TEXT:
-        begin, end = chunks.milliseconds(index), chunks.milliseconds(number)
+        begin, end = chunks.milliseconds(index), chunks.milliseconds(index + 1)
         data = smooth_document(rendition, begin, end, request.read)
         if noun == _SAMPLES:
             return (Inline(data),)
@@ -154,13 +205,16 @@ def _parts(request: Request, rendition: Rendition, chunks: Chunks, index: int) -
     return parts
 
 
-def _next(request: Request, chunks: Chunks, index: int) -> tuple[tuple[str, str], ...]:
-    """The Link header that names fragment ``index``; none when there is no such."""
-    if index >= len(chunks):
+def _next(
+    request: Request, chunks: Chunks, index: int, time: Callable[[int], int]
+) -> tuple[tuple[str, str], ...]:
+    """The Link header that names the fragment behind ``index``; none when there is no such yet."""
+    following = chunks.following(index, 1)
+    if not following or following[0] >= chunks.available:
         return ()
     noun, name = request.match["noun"], encoded(request.match["name"])
     query = suffix(request.options, "smooth")
-    return (("Link", f'<{noun}({name}={chunks.time(index)}){query}>; rel="next"'),)
+    return (("Link", f'<{noun}({name}={time(following[0])}){query}>; rel="next"'),)
 
 
 # Every number has one spelling. What follows the bitrate are custom attributes of the track, which

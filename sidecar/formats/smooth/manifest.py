@@ -1,4 +1,4 @@
-"""The client manifest ([MS-SSTR] 2.2.2), of a presentation that is not live."""
+"""The client manifest ([MS-SSTR] 2.2.2)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from fractions import Fraction
 
 import numpy as np
 from lxml import etree
-from numpy.typing import NDArray
 
+from sidecar.formats.smooth.chunks import LOOKAHEAD, Chunks
 from sidecar.formats.smooth.quality import quality_level
 from sidecar.formats.smooth.streams import Stream
 from sidecar.formats.urls import encoded
 from sidecar.media.track import Kind
 from sidecar.mux.movie import display_size
 from sidecar.mux.smooth import TIMESCALE
+from sidecar.timeline.live import Live
 
 CONTENT_TYPE = "application/vnd.ms-sstr+xml"
 DEFAULT_VERSION = 20
@@ -26,20 +27,37 @@ _SUBTITLES = "SUBT"
 
 
 def client_manifest(
-    listed: Sequence[tuple[Stream, range]], *, version: int, whole: bool, query: str
+    listed: Sequence[tuple[Stream, range]],
+    *,
+    version: int,
+    whole: bool,
+    query: str,
+    live: Live | None = None,
 ) -> bytes:
     """The manifest of some fragments of some streams (at least one of each), UTF-8.
 
     ``version``: 20 or 22; only the latter has repeat counts. ``whole``: nothing is left out before
     the first fragment, so that the presentation begins at time 0. ``query``: what fragment URLs end
-    with. The root's start tag ends within the first 512 bytes: GStreamer looks no further.
+    with. ``live``: of a presentation that goes on, None when it does not; then clients learn from
+    fragments which ones come next. The root's start tag ends within the first 512 bytes: GStreamer
+    looks no further.
     """
     major, minor = divmod(version, 10)
     root = etree.Element("SmoothStreamingMedia")
     root.set("MajorVersion", str(major))
     root.set("MinorVersion", str(minor))
     root.set("TimeScale", str(TIMESCALE))
-    root.set("Duration", str(_duration(listed, whole)))
+    if live is None:
+        root.set("Duration", str(_duration(listed, whole)))
+    else:
+        root.set("Duration", "0")
+        root.set("IsLive", "TRUE")
+        root.set("LookaheadCount", str(LOOKAHEAD))
+        # 0 is a window that keeps all.
+        window = 0 if live.fixed_begin else max(1, int(live.depth * TIMESCALE))
+        root.set("DVRWindowLength", str(window))
+        root.set("CanSeek", "TRUE")
+        root.set("CanPause", "TRUE")
     root.append(etree.Comment(" Created with OpenOrigin "))
     names: set[str] = set()
     for stream, indices in listed:
@@ -81,7 +99,8 @@ def _stream_index(
         element.set("Language", first.language)
     if stream.chunks.clock.timescale != TIMESCALE:
         element.set("TimeScale", str(stream.chunks.clock.timescale))
-    element.set("Chunks", str(len(indices)))
+    fragments, count = _fragments(stream.chunks, indices, repeats=version >= 22)
+    element.set("Chunks", str(count))
     element.set("QualityLevels", str(len(stream.renditions)))
     if stream.kind is Kind.VIDEO:
         facts = [rendition.video for rendition in stream.renditions]
@@ -95,26 +114,37 @@ def _stream_index(
     for index, rendition in enumerate(stream.renditions):
         attributes = quality_level(rendition, index, version=version)
         etree.SubElement(element, "QualityLevel", attributes)
-    times = stream.chunks.times()[indices.start : indices.stop + 1]
-    element.extend(_fragments(times, repeats=version >= 22))
+    element.extend(fragments)
     return element
 
 
-def _fragments(times: NDArray[np.int64], *, repeats: bool) -> list[etree._Element]:
-    """``c`` elements; the first alone needs its time, as there are no gaps."""
-    durations = np.diff(times)
-    counts = np.ones(len(durations), dtype=np.int64)
+def _fragments(
+    chunks: Chunks, indices: range, *, repeats: bool
+) -> tuple[list[etree._Element], int]:
+    """``c`` elements, and how many fragments they are. The first needs its time, and so does one
+    behind others that were never received."""
+    here = slice(indices.start, indices.stop)
+    times, gap = chunks.times()[indices.start : indices.stop + 1], chunks.segments.gap
+    held = np.arange(len(indices)) if gap is None else np.flatnonzero(~gap[here])
+    durations = np.diff(times)[held]
+    timed = np.concatenate(([True], np.diff(held) > 1))
+    begins = np.arange(len(held))
     if repeats:
-        begins = np.flatnonzero(np.concatenate(([True], durations[1:] != durations[:-1])))
-        counts = np.diff(np.append(begins, len(durations)))
-        durations = durations[begins]
+        begins = np.flatnonzero(timed | np.concatenate(([True], np.diff(durations) != 0)))
+    rows = zip(
+        times[held[begins]].tolist(),
+        timed[begins].tolist(),
+        durations[begins].tolist(),
+        np.diff(begins, append=len(held)).tolist(),
+        strict=True,
+    )
     lines = [
-        f'<c d="{duration}" r="{count}"/>' if count > 1 else f'<c d="{duration}"/>'
-        for duration, count in zip(durations.tolist(), counts.tolist(), strict=True)
+        (f'<c t="{time}" ' if is_timed else "<c ")
+        + (f'd="{duration}" r="{count}"/>' if count > 1 else f'd="{duration}"/>')
+        for time, is_timed, duration, count in rows
     ]
-    lines[0] = f'<c t="{int(times[0])}"{lines[0][2:]}'
     # Parsing the text of thousands of elements is several times faster than making each.
-    return list(etree.fromstring(f"<l>{''.join(lines)}</l>", _parser()))
+    return list(etree.fromstring(f"<l>{''.join(lines)}</l>", _parser())), len(held)
 
 
 def _parser() -> etree.XMLParser:

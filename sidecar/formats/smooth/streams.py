@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from weakref import WeakKeyDictionary
@@ -13,12 +13,19 @@ from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFou
 from sidecar.formats.choices import audio_choices
 from sidecar.formats.directives import is_on
 from sidecar.formats.policies import source_policy
-from sidecar.formats.smooth.chunks import Chunks, segment_chunks, stored_chunks
+from sidecar.formats.smooth.chunks import (
+    Chunks,
+    growing_chunks,
+    segment_chunks,
+    stored_chunks,
+)
+from sidecar.formats.smooth.growing import Member, common
 from sidecar.formats.smooth.quality import four_cc
 from sidecar.formats.spec import Request
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind
 from sidecar.mux.smooth import TIMESCALE, Clock, at_clock, clock_for, first_time
+from sidecar.timeline.growing import GrowingTimeline
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 
 # Stored fragments are handed out as they are.
@@ -50,21 +57,19 @@ class Streams:
 
     ``all``: audio (the default first), then text, then video. dash.js plays clips whose tracks
     begin at unlike times in step only when the one that begins last comes first, which audio is.
+    ``apart``: renditions that can be asked for, but not be listed with those that they belong to.
     """
 
     def __init__(
-        self, presentation: Presentation, timeline: Timeline, policy: SegmentPolicy, passing: bool
+        self,
+        streams: Iterable[Stream],
+        chunks: Mapping[str, Chunks],
+        apart: Iterable[Stream] = (),
     ) -> None:
-        carried = [r for r in _ordered(presentation) if four_cc(r) is not None]
-        lead = _lead(carried) if passing else Fraction(0)
-        stored = {r.selector: stored_chunks(r.track, lead) for r in carried} if passing else {}
-        clock = _clock(carried, stored, lead)
-        self._chunks = {
-            rendition.selector: stored.get(rendition.selector)
-            or segment_chunks(rendition.track, timeline.segments(rendition, policy), clock)
-            for rendition in carried
-        }
-        self.all: tuple[Stream, ...] = tuple(self._grouped(carried))
+        """``chunks``: of each rendition by its selector, as it has them itself."""
+        self.all: tuple[Stream, ...] = tuple(streams)
+        self.apart: tuple[Stream, ...] = tuple(apart)
+        self._chunks = chunks
 
     def chunks(self, rendition: Rendition) -> Chunks:
         """The fragments of ``rendition``, one of those that are carried, as it has them itself."""
@@ -76,8 +81,8 @@ class Streams:
         Manifests call all renditions of a stream by the name of one. Raises ``NotFound``.
         """
         named = None
-        for stream in self.all:
-            if all(rendition.name != name for rendition in stream.renditions):
+        for stream in (*self.all, *self.apart):
+            if name not in (stream.name, *(one.name for one in stream.renditions)):
                 continue
             for rendition in stream.renditions:
                 if rendition.bitrate == bitrate:
@@ -89,31 +94,76 @@ class Streams:
         return named
 
     def listed(self, rendition: Rendition, stream: Stream, time: int) -> tuple[Chunks, int]:
-        """The list of fragments that ``time`` is from, and its index there: that of ``stream``,
-        as manifests have it, or the one of ``rendition`` itself.
+        """The list of fragments that ``time`` is from, that of ``stream``, as manifests have it, or
+        the one of ``rendition`` itself; and which fragment of ``rendition`` it is, index.
 
         Raises ``FragmentNotFound`` (before the first), ``FragmentNotAvailable`` (after the last) or
         ``FragmentMissing`` when no fragment begins then.
         """
-        for chunks in (stream.chunks, self.chunks(rendition)):
+        own = self.chunks(rendition)
+        for chunks in (stream.chunks, own):
             index = chunks.find(time)
             if index is not None:
-                return chunks, index
-        raise _no_fragment(stream.chunks, time)
+                index += chunks.segments.first_number - own.segments.first_number
+                if 0 <= index < own.available and not own.segments.is_gap(index):
+                    return chunks, index
+                break
+        raise _no_fragment(own if own.until is not None else stream.chunks, time)
 
-    def _grouped(self, carried: list[Rendition]) -> list[Stream]:
-        streams: list[Stream] = []
-        for rendition in carried:
-            chunks = self.chunks(rendition)
-            for position, stream in enumerate(streams):
-                if _belongs(rendition, chunks, stream):
-                    joined = sorted((*stream.renditions, rendition), key=lambda r: r.bitrate)
-                    streams[position] = replace(stream, renditions=tuple(joined))
-                    break
-            else:
-                one = Stream(name=rendition.name, renditions=(rendition,), chunks=chunks)
-                streams.append(one)
-        return streams
+
+def _stored(
+    presentation: Presentation, timeline: Timeline, policy: SegmentPolicy, passing: bool
+) -> Streams:
+    carried = [r for r in _ordered(presentation) if four_cc(r) is not None]
+    lead = _lead(carried) if passing else Fraction(0)
+    stored = {r.selector: stored_chunks(r.track, lead) for r in carried} if passing else {}
+    clock = _clock(carried, stored, lead)
+    chunks = {
+        rendition.selector: stored.get(rendition.selector)
+        or segment_chunks(rendition.track, timeline.segments(rendition, policy), clock)
+        for rendition in carried
+    }
+    streams: list[Stream] = []
+    for rendition in carried:
+        own = chunks[rendition.selector]
+        for position, stream in enumerate(streams):
+            if _belongs(rendition, own, stream):
+                joined = sorted((*stream.renditions, rendition), key=lambda r: r.bitrate)
+                streams[position] = replace(stream, renditions=tuple(joined))
+                break
+        else:
+            streams.append(Stream(name=rendition.name, renditions=(rendition,), chunks=own))
+    return Streams(streams, chunks)
+
+
+def _growing(
+    presentation: Presentation, timeline: GrowingTimeline, policy: SegmentPolicy
+) -> Streams:
+    carried = [r for r in _ordered(presentation) if four_cc(r) is not None]
+    ended = timeline.ended
+    chunks = {
+        r.selector: growing_chunks(r.track, timeline.segments(r, policy), ended=ended)
+        for r in carried
+    }
+    groups: dict[Hashable, list[Member]] = {}
+    for rendition in carried:
+        member = Member(rendition=rendition, chunks=chunks[rendition.selector])
+        content, turn = _content(rendition), 0
+        while any(
+            rendition.bitrate == m.rendition.bitrate for m in groups.get((content, turn), ())
+        ):
+            turn += 1
+        groups.setdefault((content, turn), []).append(member)
+    streams, apart = [], []
+    for members in groups.values():
+        found = common(members, ended=ended)
+        joined = sorted((one.rendition for one in found.members), key=lambda r: r.bitrate)
+        name = members[0].rendition.name
+        streams.append(Stream(name=name, renditions=tuple(joined), chunks=found.chunks))
+        apart += [
+            Stream(name=name, renditions=(one.rendition,), chunks=one.chunks) for one in found.apart
+        ]
+    return Streams(streams, chunks, apart)
 
 
 def streams_of(request: Request) -> Streams:
@@ -124,7 +174,11 @@ def streams_of(request: Request) -> Streams:
     key = policy, is_on(request.directives, PASS_THROUGH)
     found = kept.get(key)
     if found is None:
-        found = Streams(request.presentation, request.timeline, *key)
+        timeline = request.timeline
+        if isinstance(timeline, GrowingTimeline):
+            found = _growing(request.presentation, timeline, policy)
+        else:
+            found = _stored(request.presentation, timeline, *key)
         if len(kept) >= _MOST_KEPT:
             kept.clear()
         kept[key] = found
@@ -198,7 +252,9 @@ def _content(rendition: Rendition) -> Hashable:
 
 
 def _no_fragment(chunks: Chunks, time: int) -> Exception:
-    begin, end = chunks.time(0), chunks.time(len(chunks))
+    begin, end = chunks.time(0), chunks.time(chunks.available)
+    if not len(chunks):
+        return FragmentNotFound("the track has no fragments now")
     if time < begin:
         return FragmentNotFound(f"time {time} lies before the first fragment, at {begin}")
     if time >= end:
