@@ -7,6 +7,7 @@ client may see: it never contains a path of the server's disk.
 from __future__ import annotations
 
 from enum import IntEnum
+from fractions import Fraction
 
 
 class Result(IntEnum):
@@ -79,9 +80,14 @@ class Conflict(OriginError):
 
 
 class FragmentNotFound(OriginError):
-    """The segment lies before the first one."""
+    """The segment lies before the first one. ``seconds``: its presentation time, if it is named by
+    that."""
 
     result = Result.FMP4_FRAGMENT_NOT_FOUND
+
+    def __init__(self, sentence: str, *, seconds: Fraction | None = None) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
 
 
 class FragmentMissing(OriginError):

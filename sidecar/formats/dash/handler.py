@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
 from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound, NotFound
 from sidecar.formats.dash.mpd import CONTENT_TYPE, KEY_FRAMES, mpd
 from sidecar.formats.dash.text import answer_sidecar
+from sidecar.formats.dash.ticks import countable
 from sidecar.formats.fragments import init_answer, numbered, segment_answer
 from sidecar.formats.key_frames import key_frame_answer, key_frames_of
 from sidecar.formats.policies import source_policy
@@ -49,13 +51,14 @@ def answer_init(request: Request) -> Answer:
 def answer_timed_segment(request: Request) -> Answer:
     """``X.ism/dash/B-video=1000-48000.dash``: the segment that starts at that tick."""
     rendition, segments = _segments(request)
+    named = countable(segments)
     return segment_answer(
         request,
         rendition,
         segments,
-        _starting(segments, int(request.match["time"])),
+        _starting(named, int(request.match["time"])),
         format_name="dash",
-        ending=lambda index: f"-{int(segments.start[index])}.dash",
+        ending=lambda index: f"-{int(named.start[index])}.dash",
     )
 
 
@@ -76,12 +79,13 @@ def answer_timed_key_frame(request: Request) -> Answer:
     """``X.ism/dash/keyframes/B-video=1000-48000.dash``: the sync sample presented at that tick."""
     rendition = _rendition(request)
     key_frames = key_frames_of(request, rendition)
+    named = countable(key_frames)
     return key_frame_answer(
         request,
         rendition,
         key_frames,
-        _starting(key_frames, int(request.match["time"])),
-        ending=lambda index: f"-{int(key_frames.start[index])}.dash",
+        _starting(named, int(request.match["time"])),
+        ending=lambda index: f"-{int(named.start[index])}.dash",
     )
 
 
@@ -106,7 +110,10 @@ def _starting(segments: SegmentList, time: int) -> int:
         return index
     begin, end = int(segments.start[0]), int(segments.start[-1])
     if time < begin:
-        raise FragmentNotFound(f"time {time} lies before the first segment, at {begin}")
+        raise FragmentNotFound(
+            f"time {time} lies before the first segment, at {begin}",
+            seconds=Fraction(time, segments.timescale),
+        )
     if time >= end:
         raise FragmentNotAvailable(f"time {time} lies after the last segment, which ends at {end}")
     raise FragmentMissing(f"no segment starts at {time}")

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.formats.dash.ticks import countable
 from sidecar.media.presentation import Presentation
 from sidecar.media.track import Kind
 from sidecar.timeline.clips import DATED, Clip, clipped
@@ -86,11 +87,12 @@ class Period:
 
 
 def listing(segments: SegmentList, clip: Clip) -> Listing | None:
-    """The part of ``segments`` that ``clip`` touches; None when it touches none that is there."""
+    """The part of ``segments`` that ``clip`` touches, as MPDs count; None when it touches none that
+    is there."""
     chosen = clipped(segments, clip)
     if all(segments.is_gap(at) for at in chosen):
         return None
-    return Listing(segments=segments, chosen=chosen)
+    return Listing(segments=countable(segments), chosen=chosen)
 
 
 def period_of(presentation: Presentation, listings: Mapping[str, Listing], clip: Clip) -> Period:

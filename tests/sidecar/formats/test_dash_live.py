@@ -144,6 +144,26 @@ def test_times_since_1970(dated: Feed) -> None:
         assert SINCE_1970 < segments[0][1] < SINCE_1970 + 40
 
 
+@pytest.mark.parametrize("query", ["", "vbegin=2023-11-14T22:13:27Z"])
+def test_times_that_browsers_can_count(tmp_path: Path, query: str) -> None:
+    tracks = [video(1, 400_000, 10_000_000), video(2, 2_500_000), audio(3, 128_000)]
+    feed = Feed(tmp_path, tracks, begin=SINCE_1970, epoch_ms=0)
+    feed.push(*range(300))
+    root = mpd(feed, f"dvr_window_length=600&{query}")
+    entries = [one.get("t", "0") for one in root.iterfind(".//m:S", NS)]
+    offsets = [
+        one.get("presentationTimeOffset", "0") for one in root.iterfind(".//m:SegmentTemplate", NS)
+    ]
+    assert all(int(ticks) < 1 << 53 for ticks in entries + offsets)
+    found = listed(root)
+    for (_, one, _), (_, other, _) in zip(
+        found["video=400000"], found["video=2500000"], strict=True
+    ):
+        assert abs(one - other) < Fraction(1, 100_000)
+    for url, *_ in found["video=400000"]:
+        assert feed.ask(url).plan.length > 0
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("query", ["", "vbegin=00:00:07", "mpd_minimum_fragment_length=4"])
 def test_what_is_listed_is_there(feed: Feed, template: str, query: str) -> None:
@@ -237,6 +257,10 @@ def test_segments_older_than_what_is_in_memory(feed: Feed) -> None:
     plan = feed.ask("dash/ch-video=400000-7.m4s").plan
     assert plan.last_modified == SINCE_1970 + 14
     assert feed.ask("dash/ch-video=400000-154624.dash").plan.length == plan.length
+    timed = feed.ask(f"dash/ch-video=400000-{401 * 25_600 + 1024}.dash").plan
+    assert timed.last_modified == SINCE_1970 + 804
+    with pytest.raises(FragmentMissing):
+        feed.ask(f"dash/ch-video=400000-{401 * 25_600 + 1025}.dash")
     with pytest.raises(FragmentNotFound):
         feed.ask("dash/ch-video=400000-0.m4s")
 
