@@ -101,12 +101,14 @@ class PublishingPoint:
                 return self._listing(question, options)
             return self._asked(question, options, self._now_playable(), WHOLE, fixed=False)
 
-    def elsewhere(self, question: Question, request: Request) -> Request | None:
+    def elsewhere(
+        self, question: Question, request: Request, seconds: Fraction | None
+    ) -> Request | None:
         """``request`` again, from a part of the archive that is not in memory, when that is where
-        the segment lies."""
+        the segment lies. ``seconds``: its presentation time, if the row can tell."""
         with self._lock:
             assert self._view is not None
-            when = self._time_of(question, request)
+            when = self._time_of(question, request) if seconds is None else seconds
             if when is None:
                 return None
             begin = Fraction(int(when) // _BLOCK * _BLOCK)
@@ -322,7 +324,7 @@ def answer_live(point: PublishingPoint, question: Question) -> tuple[Request, An
         return request, question.kind.answer(request)
     except FragmentNotFound as error:
         try:
-            older = point.elsewhere(question, request)
+            older = point.elsewhere(question, request, error.seconds)
         except NotFound:
             raise error from None  # nothing is left of that time
         if older is None:
