@@ -151,6 +151,14 @@ def test_a_hole_is_filled_by_the_other_encoder(pushed: Pushed) -> None:
     assert [row[0] for row in rows] == [0, 1, 2, 3, 4]
 
 
+def test_what_lies_before_the_first_that_came_has_its_place(pushed: Pushed) -> None:
+    first, second = pushed.connect(name="a"), pushed.connect(name="b")
+    pushed.push(first, both(6))
+    assert pushed.push(second, both(0), both(2), both(4)) == [ADDED] * 3
+    rows = pushed.index.all("SELECT time, sequence FROM fragment WHERE track = 1 ORDER BY time")
+    assert rows == [(0, 0), (2000, 1), (4000, 2), (6000, 3)]
+
+
 def test_a_hole_is_not_waited_for_for_ever(pushed: Pushed) -> None:
     first, second = pushed.connect(name="a"), pushed.connect(name="b")
     pushed.push(first, both(0), both(4), *(both(at) for at in range(6, 20, 2)))
@@ -285,13 +293,15 @@ def test_a_stopped_point_stays_stopped(pushed: Pushed) -> None:
         "Stream is closed, cannot restart "
         "(track_name=video stream.time=4000 fragment.time=4000 timescale=1000)"
     )
+    other = pushed.connect(name="b", first=header(digest=b"new"))
     with pytest.raises(Conflict, match="Stream is closed"):
-        pushed.push(pushed.connect(name="b", first=header(digest=b"new")), both(4))
+        pushed.push(other, both(4))
     assert pushed.point.state is PointState.STOPPED
     assert content(pushed.index) == before
     pushed.point.start(pushed.now)
     assert pushed.point.state is PointState.STARTED
-    assert pushed.push(pushed.connect(name="b"), both(4)) == [ADDED]
+    assert pushed.push(other, both(4)) == [ADDED]
+    assert pushed.index.header(pushed.index.newer(0)[-1].header) == header(digest=b"new").data
 
 
 def test_an_encoder_may_go_on_where_that_is_allowed(tmp_path: Path) -> None:

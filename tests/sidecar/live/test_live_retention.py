@@ -24,9 +24,9 @@ def test_a_day_with_a_window_of_two_hours(tmp_path: Path) -> None:
     length = 20
     for second in range(0, 86_400, length):
         now = NOW + second * SECOND
-        began = time.perf_counter()
+        began = time.thread_time()
         assert connection.take(video(second, length), now).outcome is Outcome.ADDED
-        spent.append(time.perf_counter() - began)
+        spent.append(time.thread_time() - began)
         if second % 60 == 0:
             point.maintain(now)
         if second % 1200 == 0 and second > 10_000:
