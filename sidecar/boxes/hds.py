@@ -22,6 +22,7 @@ _AFRA_HEAD = struct.Struct(">BII")
 _COUNT = struct.Struct(">I")
 
 _LONG_IDS, _LONG_OFFSETS, _GLOBAL_ENTRIES = 0x80, 0x40, 0x20
+_LIVE = 0x20
 _NO_STRING = b"\0"
 _EMPTY_TABLE = b"\0"
 
@@ -38,6 +39,17 @@ class FragmentRunEntry:
     fragment_duration: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discontinuity:
+    """Fragments from ``first_fragment`` on are not there, nor is their time, which begins at
+    ``first_fragment_timestamp``; the next run tells where both go on."""
+
+    first_fragment: int
+    first_fragment_timestamp: int
+
+
+# DiscontinuityIndicator: both numbers and timestamps.
+_BOTH = b"\3"
 # FragmentDuration 0 with DiscontinuityIndicator 0: the presentation ends. The packager
 # that players were written for sets the other two fields to 0 as well.
 _END_OF_PRESENTATION = _AFRT_ENTRY.pack(0, 0, 0) + b"\0"
@@ -48,37 +60,50 @@ def asrt(fragments_per_segment: int) -> bytes:
     return full_box(b"asrt", 0, 0, _EMPTY_TABLE, struct.pack(">III", 1, 1, fragments_per_segment))
 
 
-def afrt(entries: Iterable[FragmentRunEntry], *, time_scale: int) -> bytes:
-    """A fragment run table that ends the presentation; durations are not 0."""
-    rows = [
-        _AFRT_ENTRY.pack(
-            entry.first_fragment, entry.first_fragment_timestamp, entry.fragment_duration
-        )
-        for entry in entries
-    ]
+def afrt(
+    entries: Iterable[FragmentRunEntry | Discontinuity], *, time_scale: int, ends: bool = True
+) -> bytes:
+    """A fragment run table; durations are not 0. ``ends``: whether the presentation does."""
+    rows = [_run_entry(entry) for entry in entries]
+    if ends:
+        rows.append(_END_OF_PRESENTATION)
     return full_box(
         b"afrt",
         0,
         0,
         struct.pack(">I", time_scale),
         _EMPTY_TABLE,
-        _COUNT.pack(len(rows) + 1),
+        _COUNT.pack(len(rows)),
         *rows,
-        _END_OF_PRESENTATION,
     )
 
 
+def _run_entry(entry: FragmentRunEntry | Discontinuity) -> bytes:
+    if isinstance(entry, FragmentRunEntry):
+        return _AFRT_ENTRY.pack(
+            entry.first_fragment, entry.first_fragment_timestamp, entry.fragment_duration
+        )
+    return _AFRT_ENTRY.pack(entry.first_fragment, entry.first_fragment_timestamp, 0) + _BOTH
+
+
 def abst(
-    segment_run_table: bytes, fragment_run_table: bytes, *, time_scale: int, current_media_time: int
+    segment_run_table: bytes,
+    fragment_run_table: bytes,
+    *,
+    time_scale: int,
+    current_media_time: int,
+    live: bool = False,
+    bootstrap_info_version: int = 1,
 ) -> bytes:
-    """Bootstrap information of recorded media: one table of each kind, no server, quality,
-    rights or metadata of its own. ``current_media_time``: where the media ends, ticks."""
-    profile_live_update = 0  # named access, not live, complete
+    """Bootstrap information: one table of each kind, no server, quality, rights or metadata of its
+    own. ``current_media_time``: where the media ends, ticks. ``live``: more will come; then each
+    has a higher ``bootstrap_info_version`` than those before."""
+    profile_live_update = _LIVE if live else 0  # named access, a complete table
     return full_box(
         b"abst",
         0,
         0,
-        _ABST.pack(1, profile_live_update, time_scale, current_media_time, 0),
+        _ABST.pack(bootstrap_info_version, profile_live_update, time_scale, current_media_time, 0),
         _NO_STRING,  # MovieIdentifier
         _EMPTY_TABLE,  # ServerEntryTable
         _EMPTY_TABLE,  # QualityEntryTable

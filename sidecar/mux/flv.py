@@ -9,7 +9,8 @@ millisecond off at the most, however long the presentation. Presentation times a
 sense; decode times are those of the source less a constant (``reordering``), so that no picture is
 presented before it is decoded, as the first pictures of a source with B-pictures otherwise were.
 There are no times before 0: decode times that would be follow each other every millisecond from 0
-on, and sound that is only there to prime the decoder is left out.
+on, and sound that is only there to prime the decoder is left out. Nor is there room for times since
+1970: they begin anew every 23 days, between two fragments (``written``).
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ _AVC, _KEY_FRAME, _INTER_FRAME = 7, 0x10, 0x20
 _AAC = 0xAF
 _SEQUENCE_HEADER, _CODED = 0, 1
 _MAX_DATA = (1 << 24) - 1
+# Times begin anew after so many ms: Timestamp and TimestampExtended are 31 bits and a sign, and a
+# fragment goes on where it has begun.
+_PERIOD = 2_000_000_000
 
 # A row: size of the tag before, tag header, and the begin of VIDEODATA or AUDIODATA.
 _ROW = 4 + _TAG_HEADER + 5
@@ -78,6 +82,11 @@ def milliseconds(ticks: NDArray[np.int64], timescale: int) -> NDArray[np.int64]:
     return times
 
 
+def written(time: int) -> int:
+    """``time`` (ms, at least 0), at which a fragment begins, as timestamps of tags say it."""
+    return time % _PERIOD
+
+
 def first_tick(millisecond: NDArray[np.int64], timescale: int) -> NDArray[np.int64]:
     """The first tick that ``milliseconds`` makes ``millisecond`` or more of."""
     whole, rest = np.divmod(millisecond, TIMESCALE)
@@ -104,7 +113,10 @@ def decode_times(span: Span, earlier: int) -> NDArray[np.int64]:
     times = milliseconds(decode_time, track.timescale) - earlier
     turn = np.arange(span.first, span.last, dtype=np.int64)
     times = np.maximum(times, np.minimum(turn, earlier))
-    return np.minimum(times, _presentation_times(span))
+    times = np.minimum(times, _presentation_times(span))
+    # A picture that is decoded as early as it must takes those before it along.
+    ascending: NDArray[np.int64] = np.minimum.accumulate(times[::-1])[::-1]
+    return ascending
 
 
 def fragment(video: Span | None, audio: Span | None, earlier: int) -> tuple[Part, ...]:
@@ -117,8 +129,10 @@ def fragment(video: Span | None, audio: Span | None, earlier: int) -> tuple[Part
     """
     spans = [span for span in (video, audio) if span is not None]
     times = [decode_times(span, earlier) for span in spans]
+    start = min((int(time[0]) for time in times if len(time)), default=0)
+    before = start - written(start)
     rows = np.concatenate(
-        [_rows(span, time, earlier) for span, time in zip(spans, times, strict=True)]
+        [_rows(span, time, before) for span, time in zip(spans, times, strict=True)]
     )
     which = np.repeat(np.arange(len(spans)), [span.last - span.first for span in spans])
     size = np.concatenate([_column(span, span.track.samples.size) for span in spans])
@@ -127,8 +141,7 @@ def fragment(video: Span | None, audio: Span | None, earlier: int) -> tuple[Part
     # A sample without a byte is no picture and no sound.
     order = order[size[order] > 0]
 
-    start = min((int(time[0]) for time in times if len(time)), default=0)
-    head = b"".join(_configuration(span.track, start) for span in spans)
+    head = b"".join(_configuration(span.track, start - before) for span in spans)
     rows, which = rows[order], which[order]
     data_size = np.array([_ROW_DATA[span.track.kind] for span in spans])[which] + size[order]
     if int(data_size.max(initial=0)) > _MAX_DATA:
@@ -170,11 +183,13 @@ def _presentation_times(span: Span) -> NDArray[np.int64]:
     return np.maximum(milliseconds(time, track.timescale), 0)
 
 
-def _rows(span: Span, time: NDArray[np.int64], earlier: int) -> NDArray[np.uint8]:
-    """uint8[n, _ROW]: the bytes before each sample but for sizes."""
+def _rows(span: Span, time: NDArray[np.int64], before: int) -> NDArray[np.uint8]:
+    """uint8[n, _ROW]: the bytes before each sample but for sizes. ``time``: of decoding, ms;
+    timestamps count from ``before``."""
     rows = np.zeros((len(time), _ROW), dtype=np.uint8)
-    rows[:, 8:11] = _bytes_of(time & 0xFFFFFF, 3)
-    rows[:, 11] = time >> 24 & 0xFF
+    said = time - before
+    rows[:, 8:11] = _bytes_of(said & 0xFFFFFF, 3)
+    rows[:, 11] = said >> 24 & 0xFF
     if span.track.kind is Kind.AUDIO:
         rows[:, 4] = _AUDIO
         rows[:, 15:17] = (_AAC, _CODED)

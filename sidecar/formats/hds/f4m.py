@@ -16,6 +16,7 @@ from sidecar.formats.hds.streams import Stream
 from sidecar.formats.urls import encoded
 from sidecar.mux.flv import TIMESCALE
 from sidecar.mux.movie import display_size
+from sidecar.timeline.live import Live
 from sidecar.units import decimal, rescale
 
 CONTENT_TYPE = "application/f4m+xml"
@@ -37,22 +38,67 @@ class Listed:
         return Fraction(int(start[self.indices.stop]) - int(start[self.indices.start]), TIMESCALE)
 
 
-def manifest(name: str, listed: Sequence[Listed], query: str) -> bytes:
+def manifest(
+    name: str,
+    listed: Sequence[Listed],
+    query: str,
+    *,
+    live: Live | None = None,
+    bootstrap_query: str = "",
+) -> bytes:
     """The F4M of the streams ``listed`` (at least one) of the presentation ``name``, UTF-8.
 
     Bootstrap information stands in the manifest, once for all streams that share it: those with
     aligned key frames all do. There is no baseURL: URLs are relative to the manifest, which is
     wherever the client found it. ``query``: what the URLs of fragments end with (``?a=b`` or
     nothing); players put ``Seg1-Frag1`` before it.
+
+    ``live``: of a presentation that goes on, else None. Then each stream has the URL of its
+    bootstrap information, which players ask for again and again, with ``bootstrap_query``.
     """
     root = etree.Element(f"{{{NAMESPACE}}}manifest", nsmap={None: NAMESPACE})  # type: ignore[dict-item]
     has_video = any(one.stream.video is not None for one in listed)
     _text(root, "id", name)
-    _text(root, "streamType", "recorded")
+    _text(root, "streamType", "recorded" if live is None else "live")
     _text(root, "deliveryType", "streaming")
     _text(root, "mimeType", "video/mp4" if has_video else "audio/mp4")
-    _text(root, "duration", decimal(max(one.duration for one in listed), 3))
+    if live is not None:
+        _append_live(root, name, listed, query, live, bootstrap_query)
+    else:
+        _append_recorded(root, name, listed, query)
+    document: bytes = etree.tostring(
+        root, encoding="utf-8", xml_declaration=True, pretty_print=True
+    )
+    return document
 
+
+def _append_live(
+    root: etree._Element,
+    name: str,
+    listed: Sequence[Listed],
+    query: str,
+    live: Live,
+    bootstrap_query: str,
+) -> None:
+    # -1: from the begin on.
+    window = -1 if live.fixed_begin else max(1, int(live.depth))
+    etree.SubElement(root, f"{{{NAMESPACE}}}dvrInfo", windowDuration=str(window))
+    ids = [f"bootstrap{at + 1}" for at in range(len(listed))]
+    for one, bootstrap_id in zip(listed, ids, strict=True):
+        url = encoded(f"{name}-{one.stream.name}.abst")
+        etree.SubElement(
+            root,
+            f"{{{NAMESPACE}}}bootstrapInfo",
+            profile="named",
+            id=bootstrap_id,
+            url=f"{url}?{bootstrap_query}" if bootstrap_query else url,
+        )
+    for one, bootstrap_id in zip(listed, ids, strict=True):
+        _media(root, name, one, bootstrap_id, query, Fraction(0))
+
+
+def _append_recorded(root: etree._Element, name: str, listed: Sequence[Listed], query: str) -> None:
+    _text(root, "duration", decimal(max(one.duration for one in listed), 3))
     ids: dict[bytes, str] = {}
     for one in listed:
         information = bootstrap(one.fragments, one.indices)
@@ -67,14 +113,17 @@ def manifest(name: str, listed: Sequence[Listed], query: str) -> bytes:
             )
     for one in listed:
         information = bootstrap(one.fragments, one.indices)
-        _media(root, name, one, ids[information], query)
-    document: bytes = etree.tostring(
-        root, encoding="utf-8", xml_declaration=True, pretty_print=True
-    )
-    return document
+        _media(root, name, one, ids[information], query, one.duration)
 
 
-def _media(root: etree._Element, name: str, one: Listed, bootstrap_id: str, query: str) -> None:
+def _media(
+    root: etree._Element,
+    name: str,
+    one: Listed,
+    bootstrap_id: str,
+    query: str,
+    duration: Fraction,
+) -> None:
     stream = one.stream
     attributes = {
         "streamId": f"{name}-{stream.name}",
@@ -86,7 +135,7 @@ def _media(root: etree._Element, name: str, one: Listed, bootstrap_id: str, quer
         width, height = display_size(stream.video.video)
         attributes |= {"width": str(width), "height": str(height)}
     media = etree.SubElement(root, f"{{{NAMESPACE}}}media", attributes)
-    metadata = on_metadata(stream, one.duration)
+    metadata = on_metadata(stream, duration)
     _text(media, "metadata", b64encode(metadata).decode("ascii"))
 
 

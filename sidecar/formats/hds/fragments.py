@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind, Track
 from sidecar.mux.flv import Span, first_tick, is_supported, milliseconds, reordering
+from sidecar.timeline.growing import GrowingTimeline
 from sidecar.timeline.muxed import muxed
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 
@@ -22,6 +23,8 @@ class FragmentList:
     - ``video_first``, ``audio_first``: int64[n+1]; fragment k holds samples first[k] ..
       first[k+1]-1 of the track, maybe none; None without that track.
     - ``earlier``: by how much video is decoded earlier than its source says, ms.
+    - ``first_number``: the number of fragment 0; ``gap``: bool[n], those that were never received,
+      None without any.
     """
 
     video: Track | None
@@ -30,15 +33,12 @@ class FragmentList:
     video_first: NDArray[np.int64] | None
     audio_first: NDArray[np.int64] | None
     earlier: int
-
-    @property
-    def first_number(self) -> int:
-        """The number of fragment 0."""
-        return 1
+    first_number: int = 1
+    gap: NDArray[np.bool_] | None = None
 
     def is_gap(self, index: int) -> bool:
         """Whether fragment ``index`` was never received."""
-        return False
+        return self.gap is not None and bool(self.gap[index])
 
     def __len__(self) -> int:
         return len(self.start) - 1
@@ -68,16 +68,20 @@ def fragment_list(
 
     A fragment begins with the key frame of a video segment. Sound goes to fragments by the time at
     which that is decoded, not presented: so timestamps of tags never go back from one fragment to
-    the next.
+    the next. So do the segments of what grows; of that, a window is known, so that nothing may
+    depend on all of its samples.
     """
     one = video or audio
     assert one is not None
     segments = timeline.segments(one, policy)
     video_first = segments.first_sample if video else None
     audio_first = None if video else segments.first_sample
-    all_video = timeline.presentation.of_kind(Kind.VIDEO)
+    growing = isinstance(timeline, GrowingTimeline)
+    all_video = () if growing else timeline.presentation.of_kind(Kind.VIDEO)
     earlier = reordering([other.track for other in all_video if is_supported(other)])
-    if video and audio:
+    if video and audio and growing:
+        audio_first = timeline.muxed(video, audio, policy).audio_first
+    elif video and audio:
         both = muxed(video.track, segments, audio.track, timeline.segments(audio, policy))
         segments, video_first = both.video, both.video.first_sample
         audio_first = _cut(video.track, video_first, earlier, audio.track, both.audio_first)
@@ -90,6 +94,8 @@ def fragment_list(
         video_first=video_first,
         audio_first=audio_first,
         earlier=earlier,
+        first_number=segments.first_number,
+        gap=segments.gap,
     )
 
 

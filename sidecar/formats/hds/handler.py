@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from sidecar.errors import NotFound
-from sidecar.formats.fragments import numbered
+from sidecar.formats.fragments import numbered, received, until_gap
 from sidecar.formats.hds.bootstrap import bootstrap
 from sidecar.formats.hds.f4m import CONTENT_TYPE, Listed, manifest
 from sidecar.formats.hds.fragments import FragmentList, fragment_list
@@ -17,10 +17,10 @@ from sidecar.formats.hds.packaged import FRAGMENT_TYPE
 from sidecar.formats.hds.streams import Stream, find_stream, streams
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.formats.urls import encoded, suffix
-from sidecar.media.options import Options
 from sidecar.mux.flv import TIMESCALE, fragment
 from sidecar.mux.plan import CacheClass, Inline, Plan
 from sidecar.timeline.clips import clipped
+from sidecar.timeline.live import Live
 from sidecar.timeline.segmenter import SegmentPolicy
 from sidecar.timeline.segments import SegmentList
 
@@ -30,19 +30,21 @@ _DEFAULT_LENGTH = Fraction(4)
 _MOST_AHEAD = 8
 
 
-def policy(options: Options) -> SegmentPolicy:
-    """Fragments are whole GOPs of 4 s or more unless told otherwise, whatever the source.
+def policy(request: Request) -> SegmentPolicy:
+    """Fragments are whole GOPs of 4 s or more unless told otherwise, whatever the source; live ones
+    are what the encoder sends, so that they can be played as soon as they are there.
 
     The reference names no default for HDS; 4 s is that of its other format with muxed segments.
     """
-    length = options.hds_minimum_fragment_length
+    length = request.options.hds_minimum_fragment_length
     if length is None:
-        length = _DEFAULT_LENGTH
+        length = _DEFAULT_LENGTH if request.live is None else Fraction(0)
     return SegmentPolicy(video=length, audio=length, text=length)
 
 
 def answer_manifest(request: Request) -> Answer:
-    """``X.ism/.f4m``, also of a clip: ``end`` counts here as for the other formats."""
+    """``X.ism/.f4m``, also of a clip: ``end`` counts here as for the other formats. What goes on
+    has its bootstrap information beside it, so that players need not ask for all again."""
     _require_playout(request)
     listed = []
     for stream in streams(request.selected):
@@ -52,8 +54,17 @@ def answer_manifest(request: Request) -> Answer:
             listed.append(Listed(stream=stream, fragments=fragments, indices=indices))
     if not listed:
         raise NotFound("nothing is presented in the clip")
-    document = manifest(request.presentation.name, listed, suffix(request.options, "hds"))
-    return _answer(document, CONTENT_TYPE)
+    options, live = request.options, _going_on(request)
+    document = manifest(
+        request.presentation.name,
+        listed,
+        suffix(options, "hds"),
+        live=live,
+        bootstrap_query="&".join(
+            filter(None, (options.queries.get("hds"), options.playlist_query))
+        ),
+    )
+    return _answer(document, CONTENT_TYPE, request.live if live is None else None)
 
 
 def answer_bootstrap(request: Request) -> Answer:
@@ -64,7 +75,8 @@ def answer_bootstrap(request: Request) -> Answer:
     indices = _listed(request, fragments)
     if not len(indices):
         raise NotFound("nothing is presented in the clip")
-    return _answer(bootstrap(fragments, indices), _BOOTSTRAP_TYPE)
+    live = _going_on(request) is not None
+    return _answer(bootstrap(fragments, indices, live=live), _BOOTSTRAP_TYPE, request.live)
 
 
 def answer_fragment(request: Request) -> Answer:
@@ -76,14 +88,14 @@ def answer_fragment(request: Request) -> Answer:
     _require_playout(request)
     stem, segment = request.match["stem"], request.match["segment"]
     fragments = _fragments(request, find_stream(request.presentation, stem))
-    count = len(fragments)
+    shown, count = _shown(fragments), len(fragments)
     index = numbered(fragments, int(request.match["number"]))
     query = suffix(request.options, "hds")
 
     def name(at: int) -> str:
-        return f"{stem}-Seg{segment}-Frag{at + 1}"
+        return f"{stem}-Seg{segment}-Frag{fragments.first_number + at}"
 
-    until = min(count, index + 1 + min(request.read_ahead, _MOST_AHEAD))
+    until = until_gap(fragments, index, index + 1 + min(request.read_ahead, _MOST_AHEAD))
     plans = [
         Plan(
             parts=fragment(*fragments.spans(at), fragments.earlier),
@@ -92,6 +104,7 @@ def answer_fragment(request: Request) -> Answer:
             headers=(("Link", f'<{encoded(name(at + 1))}{query}>; rel="next"'),)
             if at + 1 < count
             else (),
+            last_modified=received(request, shown, at),
         )
         for at in range(index, until)
     ]
@@ -105,18 +118,32 @@ def _require_playout(request: Request) -> None:
 
 
 def _fragments(request: Request, stream: Stream) -> FragmentList:
-    return fragment_list(request.timeline, policy(request.options), stream.video, stream.audio)
+    return fragment_list(request.timeline, policy(request), stream.video, stream.audio)
+
+
+def _shown(fragments: FragmentList) -> SegmentList:
+    numbers = np.arange(len(fragments.start), dtype=np.int64)
+    return SegmentList(timescale=TIMESCALE, first_sample=numbers, start=fragments.start)
 
 
 def _listed(request: Request, fragments: FragmentList) -> range:
-    numbers = np.arange(len(fragments.start), dtype=np.int64)
-    shown = SegmentList(timescale=TIMESCALE, first_sample=numbers, start=fragments.start)
-    return clipped(shown, request.clip)
+    """Indices of what the clip lists, from the first to the last that is there."""
+    listed = clipped(_shown(fragments), request.clip)
+    there = [at for at in listed if not fragments.is_gap(at)]
+    return range(there[0], there[-1] + 1) if there else listed[:0]
 
 
-def _answer(document: bytes, content_type: str) -> Answer:
+def _going_on(request: Request) -> Live | None:
+    return None if request.live is None or request.live.ended else request.live
+
+
+def _answer(document: bytes, content_type: str, live: Live | None) -> Answer:
+    """``live``: when what is listed in ``document`` was received; None when that does not count."""
     plan = Plan(
-        parts=(Inline(document),), content_type=content_type, cache_class=CacheClass.MANIFEST
+        parts=(Inline(document),),
+        content_type=content_type,
+        cache_class=CacheClass.MANIFEST,
+        last_modified=None if live is None else live.published_ms // 1000,
     )
     return Answer(plan=plan)
 
@@ -131,7 +158,7 @@ def _kind(
 
 # As in HLS: a selector ends in "=<bitrate>", and every number has one spelling.
 _STEM = r"(?P<stem>[^/]*=[0-9]+)"
-_SEGMENT = r"Seg(?P<segment>[1-9][0-9]{0,8})"
+_SEGMENT = r"Seg(?P<segment>[1-9][0-9]{0,9})"
 _FRAGMENT = r"Frag(?P<number>0|[1-9][0-9]{0,17})"
 
 KINDS = (
