@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from xml.sax.saxutils import quoteattr
@@ -12,7 +13,12 @@ from sidecar.media.server_manifest import NAMESPACE
 
 XML, JSON = "application/xml", "application/json"
 
+_REPLACED = "\ufffd"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# From the year 1 to the end of 9998: beyond, encoders may count, but dates do not.
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_370_764_799_999
+# Names of streams may have them.
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # As server manifests call them.
 _ELEMENTS = {"video": "video", "audio": "audio", "text": "textstream"}
 
@@ -154,7 +160,8 @@ def _moment(unix_ms: int | None) -> str | None:
 
 def _written(unix_ms: int) -> str:
     """``2026-11-23T13:00:00.000000Z``"""
-    text = (_EPOCH + timedelta(milliseconds=unix_ms)).isoformat(timespec="microseconds")
+    within = min(max(unix_ms, _FIRST_MS), _LAST_MS)
+    text = (_EPOCH + timedelta(milliseconds=within)).isoformat(timespec="microseconds")
     return text.replace("+00:00", "Z")
 
 
@@ -190,7 +197,9 @@ def _element(
 ) -> Iterator[str]:
     """Its lines; attributes without a value are left out. ``beside``: all on one line."""
     given = [
-        f"{key}={quoteattr(str(value))}" for key, value in attributes.items() if value is not None
+        f"{key}={quoteattr(_NOT_XML.sub(_REPLACED, str(value)))}"
+        for key, value in attributes.items()
+        if value is not None
     ]
     inner = list(inner)
     between = " " if beside else f"\n{indent}  "
