@@ -2,6 +2,7 @@
 -- through the named location @ingest. These are what encoders send to
 -- publishing points, what is to be known of these, and what is done to them.
 
+local cors = require "origin.http.cors"
 local encode = require "origin.rpc.encode"
 local messages = require "origin.rpc.messages"
 local results = require "origin.results"
@@ -10,7 +11,9 @@ local results = require "origin.results"
 local ngx = ngx
 local context_of = results.context
 local encode_base64 = ngx.encode_base64
+local cors_headers = cors.headers
 local exec = ngx.exec
+local header = ngx.header
 local numbers = results.numbers
 local pcall = pcall
 local set_header = ngx.req.set_header
@@ -85,6 +88,13 @@ function _M.on(method, path, virtual_path, root, settings)
     set_header("X-Origin-Asset", root .. path)
     set_header("X-Origin-Sender", var.remote_addr .. ":" .. var.remote_port)
     pcall(set_asset, path)
+
+    if settings.cors and DOCUMENTS[virtual_path] then
+        for i = 1, #cors_headers, 2 do
+            header[cors_headers[i]] = cors_headers[i + 1]
+        end
+    end
+
     return exec(LOCATION)
 end
 
