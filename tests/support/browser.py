@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +23,8 @@ PAGE = {
     "/player.js": (PLAYERS / "player.js", "text/javascript"),
     "/text.html": (PLAYERS / "text.html", "text/html"),
     "/text.js": (PLAYERS / "text.js", "text/javascript"),
+    "/live.html": (PLAYERS / "live.html", "text/html"),
+    "/live.js": (PLAYERS / "live.js", "text/javascript"),
     "/hls.js": (MODULES / "hls.js" / "dist" / "hls.js", "text/javascript"),
     "/dash.js": (DASHJS / "dash.all.debug.js", "text/javascript"),
     "/shaka.js": (
@@ -46,6 +48,15 @@ class Job:
     url: str
     seeks: bool = True
     early: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveJob:
+    """One live presentation for one player (as in ``Job``), to be watched for ``seconds``."""
+
+    player: str
+    url: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +87,10 @@ def missing() -> str | None:
 
 
 class _Pages(BaseHTTPRequestHandler):
+    seen: Callable[[str], None]
+
     def do_GET(self) -> None:
+        self.seen(self.path)
         path, content_type = PAGE.get(self.path, (Path(), ""))
         body = path.read_bytes() if content_type else b""
         self.send_response(200 if content_type else 404)
@@ -90,8 +104,9 @@ class _Pages(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _page() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
+def _page(seen: Callable[[str], None]) -> Iterator[str]:
+    handler = type("Pages", (_Pages,), {"seen": staticmethod(seen)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -112,6 +127,22 @@ def show(jobs: list[TextJob], *, at_once: int = 3, timeout: float = 290) -> list
     return _drive("text.html", [asdict(job) for job in jobs], at_once, timeout)
 
 
+def watch(
+    jobs: list[LiveJob], loaded: threading.Event, *, timeout: float = 290
+) -> list[dict[str, Any]]:
+    """As ``play``, of live presentations as they come; all at once. ``loaded`` is set when the
+    players are ready to begin; they do when there is a manifest."""
+    pages = 0
+
+    def seen(path: str) -> None:
+        nonlocal pages
+        pages += path == "/live.js"
+        if pages == len(jobs):
+            loaded.set()
+
+    return _drive("live.html", [asdict(job) for job in jobs], len(jobs), timeout, seen)
+
+
 def assert_moves(report: dict[str, Any]) -> None:
     """Six seconds of video were decoded at least, and several pictures of it were looked at.
 
@@ -122,9 +153,14 @@ def assert_moves(report: dict[str, Any]) -> None:
 
 
 def _drive(
-    page: str, jobs: list[dict[str, Any]], at_once: int, timeout: float
+    page: str,
+    jobs: list[dict[str, Any]],
+    at_once: int,
+    timeout: float,
+    seen: Callable[[str], None] = lambda path: None,
 ) -> list[dict[str, Any]]:
-    with _page() as url:
+    """``seen`` is called with each path that a page loads, by any thread."""
+    with _page(seen) as url:
         request = {
             "page": url + page,
             "executable": shutil.which("chromium"),

@@ -247,8 +247,12 @@ def generated(file: str) -> Path:
 
     Raises ``RuntimeError`` with ffmpeg's words when it fails.
     """
-    wanted = recipe(file)
-    path = CACHE / wanted.key / file
+    return made(recipe(file))
+
+
+def made(wanted: Recipe) -> Path:
+    """The same for a recipe that is not one of ``RECIPES``."""
+    path = CACHE / wanted.key / wanted.file
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,48 @@
+"""What encoders push in tests of playout: some seconds of picture and sound, made once per run."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+
+from tests.support.media import AAC, LAVFI, tone, x264
+
+RATE = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """``form``, ``flags``: format and movflags of ffmpeg. ``gop``: pictures. ``seconds``: of all.
+
+    ``sizes``: of the renditions. ``offset``: seconds at which times begin.
+    """
+
+    form: str
+    flags: str
+    seconds: float
+    gop: int = 25
+    sizes: tuple[str, ...] = ("96x54",)
+    offset: str = "0"
+
+
+SMOOTH = Encoding(form="ismv", flags="isml+frag_keyframe", seconds=12)
+CMAF = Encoding(form="mp4", flags="cmaf+frag_keyframe", seconds=12)
+DELAYED = Encoding(form="mp4", flags="frag_keyframe+delay_moov+default_base_moof", seconds=12)
+
+
+@cache
+def pushed(encoding: Encoding) -> bytes:
+    """All bytes that the encoder sends."""
+    length = encoding.seconds
+    inputs: list[str] = []
+    for size in encoding.sizes:
+        inputs += [*LAVFI, f"testsrc2=s={size}:r={RATE}:d={length}"]
+    maps = [word for at in range(len(encoding.sizes) + 1) for word in ("-map", str(at))]
+    command = [
+        *("ffmpeg", "-nostdin", "-v", "error", *inputs, *LAVFI, tone(length, 440), *maps),
+        *(*x264(encoding.gop), *AAC, "-metadata:s:a:0", "language=ger"),
+        *("-output_ts_offset", encoding.offset),
+        *("-f", encoding.form, "-movflags", encoding.flags, "pipe:1"),
+    ]
+    return subprocess.run(command, check=True, capture_output=True).stdout
