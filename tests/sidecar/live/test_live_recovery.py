@@ -34,6 +34,8 @@ for second in range(begin, begin + 2000, 2):
     fragment = wrapped(part(1, second * 1000, 50, 40, 16, video=True, size=1000))
     connection.take(fragment, NOW + second * SECOND)
     os.write(1, second.to_bytes(4))
+    if second == begin and name in "bc":
+        os.read(0, 1)  # so that they begin together
 """
 
 
@@ -108,9 +110,17 @@ def test_another_process_goes_on_at_once(tmp_path: Path) -> None:
 
 def test_processes_that_write_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _WRITER, str(tmp_path), "0"]
+    pipe = subprocess.PIPE
     writers = [
-        subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE) for name in "ab"
+        subprocess.Popen([*command, name], cwd=ROOT, stdin=pipe, stdout=pipe) for name in "bc"
     ]
+    for one in writers:
+        assert one.stdout is not None
+        assert one.stdout.read(4) == bytes(4)
+    for one in writers:
+        assert one.stdin is not None
+        one.stdin.write(b"!")
+        one.stdin.flush()
     for one in writers:
         assert one.stdout is not None
         assert len(one.stdout.read(4 * 300)) == 4 * 300
