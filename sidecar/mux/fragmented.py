@@ -45,6 +45,7 @@ def fragmented_file(tracks: Sequence[Fragments]) -> tuple[Part, ...]:
         (Fraction(int(one.segments.start[at]), one.segments.timescale), number, at)
         for number, one in enumerate(tracks)
         for at in one.which
+        if not one.segments.is_gap(at)
     )
     for sequence_number, (_, number, at) in enumerate(order, start=1):
         segments, track = tracks[number].segments, tracks[number].rendition.track

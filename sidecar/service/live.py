@@ -121,13 +121,13 @@ class PublishingPoint:
         assert self._stamp is not None
         assert self._identity is not None
         live = request.live
+        with self._lock:
+            parts = resolved(plan.parts, self._archive())
         if plan.cache_class is not CacheClass.MEDIA:
             modified = plan.last_modified or self._identity.mtime_ns // 1_000_000_000
             expires = 0 if live.ended else live.next_ms
-            sealed = replace(plan, expires_ms=expires)
+            sealed = replace(plan, parts=parts, expires_ms=expires)
             return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), modified))
-        with self._lock:
-            parts = resolved(plan.parts, self._archive())
         modified = plan.last_modified or live.published_ms // 1000
         expires = modified * 1000 + self._kept_ms(request.options)
         return Sealed(
@@ -214,7 +214,7 @@ class PublishingPoint:
         playable = recent
         if begin < recent.begin:
             playable = self._stretch(begin, edge, options)
-        clip = Clip(begin, edge)
+        clip = Clip(playable.inside(begin), edge if edge == recent.end else playable.inside(edge))
         return self._asked(question, options, playable, clip, fixed=fixed, ended=ended)
 
     def _asked(

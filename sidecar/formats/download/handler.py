@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from sidecar.errors import NotFound
 from sidecar.formats.download.choice import all_tracks, usual_tracks
+from sidecar.formats.download.growing import cache_class, require_end, without_holes
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.media.options import Options
 from sidecar.media.presentation import Rendition
@@ -24,6 +25,8 @@ from sidecar.timeline.segmenter import SegmentPolicy
 
 # Longer than those of streams: a file of two hours is planned whole, fragment by fragment.
 _FRAGMENTS = SegmentPolicy(video=Fraction(6), audio=Fraction(6), text=Fraction(6))
+# Those of live ones are the encoder's: a hole costs no more than was lost.
+_SENT = SegmentPolicy(video=Fraction(0), audio=Fraction(0), text=Fraction(0))
 
 
 def answer_stored(options: Options, identity: SourceIdentity, read: ReadRange) -> Answer | None:
@@ -34,7 +37,7 @@ def answer_stored(options: Options, identity: SourceIdentity, read: ReadRange) -
     if _chooses(options) or options.is_clipped:
         return None
     parts = stored_file(identity, read)
-    return None if parts is None else _answer(parts, "video/mp4")
+    return None if parts is None else _answer(parts, "video/mp4", CacheClass.MEDIA)
 
 
 def answer_file(request: Request) -> Answer:
@@ -49,27 +52,34 @@ def answer_progressive(request: Request) -> Answer:
 
 def answer_fragmented(request: Request) -> Answer:
     """The same as a fragmented file; its fragments keep the times of the presentation."""
+    require_end(request)
     audio_only = request.match["type"] == "isma"
     tracks = []
     for rendition in _of_type(_tracks(request), audio_only):
         if is_rewritten(rendition):
             continue
-        segments = request.timeline.segments(rendition, _FRAGMENTS)
+        policy = _FRAGMENTS if request.live is None else _SENT
+        segments = request.timeline.segments(rendition, policy)
         which = clipped(segments, request.clip)
         if which:
             tracks.append(Fragments(rendition=rendition, segments=segments, which=which))
     if not tracks:
         raise NotFound("none of the tracks presents anything then")
-    return _answer(fragmented_file(tracks), "audio/mp4" if audio_only else "video/mp4")
+    parts = fragmented_file(tracks)
+    return _answer(parts, "audio/mp4" if audio_only else "video/mp4", cache_class(request))
 
 
 def _progressive(request: Request, tracks: Sequence[Rendition], *, audio_only: bool) -> Answer:
-    wanted = _of_type(tracks, audio_only)
-    cuts = cut([one for one in wanted if not _loses_its_times(one, request.clip)], request.clip)
+    require_end(request)
+    clip = request.clip
+    wanted = [one for one in _of_type(tracks, audio_only) if not _loses_its_times(one, clip)]
+    if request.live is not None:
+        wanted, clip = without_holes(wanted, clip)
+    cuts = cut(wanted, clip)
     if not cuts:
         raise NotFound("none of the tracks presents anything then")
     parts = progressive_file(cuts, file_type=AUDIO_FILE if audio_only else VIDEO_FILE)
-    return _answer(parts, "audio/mp4" if audio_only else "video/mp4")
+    return _answer(parts, "audio/mp4" if audio_only else "video/mp4", cache_class(request))
 
 
 def _loses_its_times(rendition: Rendition, clip: Clip) -> bool:
@@ -97,8 +107,8 @@ def _chooses(options: Options) -> bool:
     return any(one is not None for one in asked)
 
 
-def _answer(parts: tuple[Part, ...], content_type: str) -> Answer:
-    plan = Plan(parts=parts, content_type=content_type, cache_class=CacheClass.MEDIA)
+def _answer(parts: tuple[Part, ...], content_type: str, kept: CacheClass) -> Answer:
+    plan = Plan(parts=parts, content_type=content_type, cache_class=kept)
     return Answer(plan=plan)
 
 
