@@ -159,6 +159,7 @@ class _Source:
         self._stream = stream
         self._metrics = metrics
         self._connection: Connection | None = None
+        self._point: Point | None = None
         self._parser = StreamParser()
         # Of an earlier connection; it counts when this one has none of its own.
         self._known: Header | None = None
@@ -169,6 +170,7 @@ class _Source:
         """Makes the connection known to the point."""
 
         def connect(point: Point) -> bytes | None:
+            self._point = point
             self._connection = point.connect(self._stream, self._asked.sender)
             return point.header(self._stream)
 
@@ -224,10 +226,12 @@ class _Source:
                     raise
             await asyncio.sleep(_RETRY)
 
-    def _take_waiting(self, _: Point) -> None:
+    def _take_waiting(self, point: Point) -> None:
         """In a thread: stores all that waits; what is stored does not wait any more."""
         connection = self._connection
         assert connection is not None
+        if point is not self._point:
+            raise NotFound("the publishing point was removed and made anew")
         while self._waiting:
             item = self._waiting[0]
             if isinstance(item, Header):
@@ -253,7 +257,8 @@ class _Source:
         if not isinstance(item, Header | EndOfStream):
             self._metrics.fragment(taken.outcome.value, len(item.data))
         if taken.note:
-            log.warning("taken", **self._names(), note=taken.note)
+            tell = log.info if taken.outcome is Outcome.ACCEPTED else log.warning
+            tell("taken", **self._names(), note=taken.note)
 
     def _names(self) -> dict[str, object]:
         return {

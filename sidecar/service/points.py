@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ from typing import TypeVar
 import structlog
 
 from sidecar.clock import monotonic_ns, now_ns
-from sidecar.errors import NotFound, OriginError
+from sidecar.errors import NotFound, OriginError, StorageError
 from sidecar.live.point import Point
 from sidecar.media.options import Options, parse_options
 from sidecar.media.server_manifest import ServerManifest, write_server_manifest
@@ -46,6 +46,8 @@ class OpenPoint:
         self.point: Point | None = None
         self.closed = False
         self.identity: SourceIdentity | None = None
+        # Of its index: somebody may remove all files of a point, and begin anew.
+        self.inode: int | None = None
         self.options: Options | None = None
 
 
@@ -148,11 +150,23 @@ def _refreshed(one: OpenPoint, work: Callable[[Point], _T]) -> _T:
         one.identity = identity
         if one.point is not None:
             one.point.configure(one.options)
+    if one.point is not None and one.inode != _inode_of_index(one.path):
+        gone, one.point = one.point, None
+        with suppress(StorageError):
+            gone.close(now_ns())
     if one.point is None:
         assert one.options is not None
         one.point = Point.open(one.path, one.options, now_ns())
+        one.inode = _inode_of_index(one.path)
         _tell(one.path, one.point.recovered.lines, one.point.recovered.dropped)
     return work(one.point)
+
+
+def _inode_of_index(path: Path) -> int | None:
+    try:
+        return path.with_suffix(".db3").stat().st_ino
+    except OSError:
+        return None
 
 
 def _tell(path: Path, lines: tuple[str, ...], dropped: int) -> None:

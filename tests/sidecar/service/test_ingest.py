@@ -343,6 +343,18 @@ async def test_a_point_that_is_deleted_takes_no_more(process: Process, point: Pa
     assert (await sending).status == 404
 
 
+async def test_a_point_whose_files_were_removed_begins_anew(process: Process, point: Path) -> None:
+    """By hand, as an operator does who wants a channel to be as new."""
+    assert (await process.ask("Streams(main)", SMOOTH)).status == 200
+    before = fragments(point)
+    assert (await process.ask("Streams(main)", SMOOTH)).status == 409
+    for file in point.parent.glob("ch*"):
+        file.unlink()
+    assert (await process.ask("Streams(main)", SMOOTH, directives=CREATE)).status == 200
+    assert fragments(point) == before
+    assert len(list(point.parent.glob("ch-main-*.mp4"))) == 1
+
+
 async def test_its_socket_is_for_nginx_alone(process: Process, sockets: Path) -> None:
     mode = (sockets / "ingest-0.sock").stat().st_mode
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o660
