@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import FragmentNotFound, NotFound
 from sidecar.live.columns import FragmentColumns, TrackColumns
 from sidecar.live.index import FragmentRow, PointIndex, TrackRow
@@ -21,13 +22,17 @@ from sidecar.media.server_manifest import KIND_ORDER, ServerManifest
 from sidecar.media.track import Kind, Track
 from sidecar.storage.archive import FILE_BITS, OFFSET_MASK
 from sidecar.storage.source import SourceIdentity
-from sidecar.timeline.growing import Grid, GrowingTimeline
+from sidecar.timeline.growing import NEARLY, Grid, GrowingTimeline, frame_length
 
 # A track that lies further behind than this has ended, or its encoder has: the others go on.
 _LEFT_BEHIND = 10
+# Fragments of usual length.
+_BEHIND_A_HOLE = Fraction(3, 2)
 # What is kept beside the window, so that it is not read again each time that it moves, seconds.
 _MARGIN = 60
 _EVER = 1 << 62
+# By which times of fragments differ that are meant to be equal, seconds.
+_TOLERANCE = Fraction(1, 120)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -45,6 +50,16 @@ class Playable:
     end: Fraction
     received: tuple[NDArray[np.float64], NDArray[np.int64]]
     nominal: Fraction
+
+
+    def inside(self, seconds: Fraction) -> Fraction:
+        """The middle of the fragment that is presented at ``seconds``. Tracks are cut at different
+        frames, so a moment near a boundary would lie in segments with different numbers."""
+        ends = self.received[0]
+        at = int(np.searchsorted(ends, float(seconds), side="right"))
+        if at == 0 or at == len(ends):
+            return seconds
+        return Fraction(float(ends[at - 1] + ends[at]) / 2)
 
 
 class ArchiveFolder:
@@ -250,16 +265,28 @@ class PointView:
         reference = self._reference(filled)
         if reference is None:
             raise NotFound("nothing has been received yet")
-        ends = {
-            track: self._presented(track, one.end)
+        timed = {
+            track: one
             for track, one in filled.items()
             if self._described(track).kind is not Kind.TEXT
-        } or {reference: self._presented(reference, filled[reference].end)}
+        } or {reference: filled[reference]}
+        ends = {track: self._presented(track, one.end) for track, one in timed.items()}
         newest = max(ends.values())
-        until = min(end for end in ends.values() if newest - end <= _LEFT_BEHIND)
+        reached = {
+            track: self._presented(track, self._reached(track, one))
+            if edge is None
+            else ends[track]
+            for track, one in timed.items()
+            if newest - ends[track] <= _LEFT_BEHIND
+        }
+        until = min(end + self._slack(track) for track, end in reached.items())
         grid_columns = filled[reference].fragments()
         grid = self._grid(
-            reference, grid_columns, None if ended else until, newest if edge is None else edge
+            reference,
+            grid_columns,
+            None if ended else until,
+            edge=newest if edge is None else edge,
+            end=newest,
         )
         presentation = self._presentation(filled, manifest)
         begin = self._presented(reference, int(grid_columns.time[0]))
@@ -267,17 +294,42 @@ class PointView:
             presentation=presentation,
             timeline=GrowingTimeline(presentation, grid),
             begin=max(Fraction(0), begin),
-            end=newest if ended else until,
+            end=newest if ended else min(reached.values()),
             received=(grid.time[1:], grid_columns.received_ms),
             nominal=grid.nominal,
         )
+
+    def _slack(self, track: int) -> Fraction:
+        """Seconds by which the fragments of a track end before those of the pictures: less than a
+        frame of sound, as encoders cut at one of them."""
+        facts = self._described(track).facts
+        return NEARLY * frame_length(facts) if isinstance(facts, AudioFacts) else _TOLERANCE
+
+    def _reached(self, track: int, columns: TrackColumns) -> int:
+        """Decode time up to which a player may be told of the track, ticks. Of two encoders one may
+        be ahead of the other by a fragment, and what players are told is missing they skip: a hole
+        is one when another fragment has begun behind the first that came after it."""
+        fragments = columns.fragments()
+        nominal = self._tracks[track].nominal
+        reached = columns.end
+        for gap in np.flatnonzero(fragments.gap)[::-1].tolist():
+            if columns.end - int(fragments.time[gap + 1]) > nominal * _BEHIND_A_HOLE:
+                break
+            reached = int(fragments.time[gap])
+        return reached
 
     def _presented(self, track: int, ticks: int) -> Fraction:
         one = self._described(track)
         return Fraction(ticks - one.edit_media_time, one.timescale)
 
     def _grid(
-        self, track: int, fragments: FragmentColumns, until: Fraction | None, edge: Fraction
+        self,
+        track: int,
+        fragments: FragmentColumns,
+        until: Fraction | None,
+        *,
+        edge: Fraction,
+        end: Fraction,
     ) -> Grid:
         one, row = self._described(track), self._tracks[track]
         extent = self._index.extent(track)
@@ -287,10 +339,11 @@ class PointView:
             sequence=fragments.sequence,
             gap=fragments.gap,
             nominal=Fraction(row.nominal, one.timescale),
-            tolerance=1 / 120,
+            tolerance=float(self._slack(track)),
             begins=extent is None or extent.first_sequence >= first,
             until=float("inf") if until is None else float(until),
             edge=float("inf") if until is None else float(edge),
+            end=float(end),
         )
 
     def _presentation(

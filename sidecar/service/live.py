@@ -214,7 +214,7 @@ class PublishingPoint:
         playable = recent
         if begin < recent.begin:
             playable = self._stretch(begin, edge, options)
-        clip = Clip(playable.inside(begin), edge if edge == recent.end else playable.inside(edge))
+        clip = Clip(playable.inside(begin), edge)
         return self._asked(question, options, playable, clip, fixed=fixed, ended=ended)
 
     def _asked(

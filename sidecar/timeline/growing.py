@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.codecs.facts import AudioFacts
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind, Track
 from sidecar.timeline.growing_text import text_cells
@@ -26,6 +27,10 @@ _SLACK = Fraction(1, 20)
 # Sound is cut at the frame that begins nearest to the pictures, but a track of few long samples
 # (text) not before them (seconds).
 _NEAR = 0.05
+# Of a frame of sound: by so much a fragment may begin before the pictures that it came with. Not a
+# whole one, or the frame before would do as well where both begin at once.
+NEARLY = Fraction(49, 50)
+_USUAL_FRAME = Fraction(1024, 48000)
 # A segment of which more than this was never received (seconds) is a gap: what is there of it
 # could not be played through.
 _MISSING = 0.1
@@ -37,11 +42,11 @@ class Grid:
 
     ``time``: float64[n+1], decode times at which they begin, seconds, the last is the end;
     ``sequence``: int64[n], without a hole; ``gap``: bool[n], never received; ``nominal``: usual
-    length of a fragment, seconds. ``tolerance``: seconds by which times of tracks may differ that
-    are meant to be equal. ``begins``: whether nothing lies before the first of them, so
-    that a segment may begin there with fewer fragments than usual. ``until``: seconds up to which
-    all tracks have been received; infinite when no more will come. ``edge``: seconds up to which
-    any has, here or further on.
+    length of a fragment, seconds. ``tolerance``: seconds by which a fragment may be shorter than
+    that. ``begins``: whether nothing lies before the first of them, so that a segment may begin
+    there with fewer fragments than usual. ``until``: seconds up to which segments are complete in
+    all tracks; infinite when no more will come. ``edge``: seconds up to which anything has been
+    received, here or further on. ``end``: seconds at which the last sample of any track ends.
     """
 
     time: NDArray[np.float64]
@@ -52,6 +57,7 @@ class Grid:
     begins: bool
     until: float
     edge: float
+    end: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -143,6 +149,8 @@ class GrowingTimeline(Timeline):
         wanted = np.ceil((cells.time - min(average / 2, _NEAR)) * timescale - 1e-3)
         ticks = wanted.astype(np.int64) + track.edit_media_time
         first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
+        if isinstance(track.facts, AudioFacts):
+            first_sample = _at_fragments(track, cells.time, first_sample)
         if not samples.size.all():
             # One sample stands for all that is missing of a fragment, so the frame nearest to a
             # boundary can be its begin, however long it is.
@@ -150,7 +158,7 @@ class GrowingTimeline(Timeline):
             near = samples.decode_time[before] >= ticks - int(_NEAR * timescale)
             first_sample = np.where((samples.size[before] == 0) & near, before, first_sample)
         ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= timescale * average
-        if first_sample[-1] == len(samples) and not ends_here:
+        if first_sample[-1] == len(samples) and not ends_here and not math.isinf(self._grid.until):
             # The last cells are not there yet, or will never be.
             reached = int(np.searchsorted(ticks, samples.decode_time[-1]))
             first_sample = first_sample[:reached]
@@ -176,6 +184,33 @@ class GrowingTimeline(Timeline):
             first_number=cells.first_number + lead + first,
             gap=_gaps(track, cut),
         )
+
+
+def frame_length(facts: AudioFacts) -> Fraction:
+    """Seconds of a frame of sound; a usual one where it varies."""
+    if facts.samples_per_frame is None:
+        return _USUAL_FRAME
+    return Fraction(facts.samples_per_frame, facts.sampling_rate)
+
+
+def _at_fragments(
+    track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """``first_sample`` (the frames that begin nearest to each ``time``, seconds), but where a
+    fragment of the source begins less than a frame before or behind it, that: it is what the
+    encoder cut there, and all of it has come when the pictures have."""
+    assert isinstance(track.facts, AudioFacts)
+    samples = track.samples
+    assert samples.fragment_start is not None
+    begins = np.append(samples.fragment_start, len(samples))
+    ticks = time * track.timescale + track.edit_media_time
+    starts = samples.decode_time[begins]
+    near = float(NEARLY * frame_length(track.facts)) * track.timescale
+    at = np.searchsorted(starts, ticks - near)
+    found = np.minimum(at, len(begins) - 1)
+    cut_there = (at < len(begins)) & (starts[found] <= ticks + near)
+    chosen: NDArray[np.int64] = np.where(cut_there, begins[found], first_sample)
+    return chosen
 
 
 def _starts(track: Track, cut: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -238,12 +273,21 @@ def _cells(grid: Grid, step: int) -> _Cells:
     complete = len(group) and (
         math.isinf(grid.until)
         or (
-            (grid.sequence[-1] + 1) % step == 0
+            # Not known: the first may be the first chunk of a longer one.
+            grid.nominal
+            and (grid.sequence[-1] + 1) % step == 0
             and grid.time[-1] - grid.time[-2] >= float(grid.nominal) - grid.tolerance
         )
     )
     if complete:
         time = np.append(time, grid.time[-1])
-    reached = int(np.searchsorted(time, grid.until + grid.tolerance, side="right"))
+    if math.isinf(grid.until) and len(time):
+        # What is left of sound is no part of the last segment, which has been listed without.
+        length = step * float(grid.nominal) or 1.0
+        left = grid.end - float(time[-1])
+        more = max(1, round(left / length)) if left > grid.tolerance else 0
+        time = np.append(time, time[-1] + length * np.arange(1, more + 1))
+        time[-1] = max(time[-1], grid.end)
+    reached = int(np.searchsorted(time, grid.until, side="right"))
     time = time[:reached]
     return _Cells(time=time, first_number=int(number[0]) + 1 if len(number) else 1)

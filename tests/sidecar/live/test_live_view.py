@@ -199,6 +199,25 @@ def test_holes_keep_numbers_and_are_said(feed: Feed) -> None:
     ]
 
 
+def test_what_lies_behind_a_hole_waits_for_another_fragment(feed: Feed) -> None:
+    feed.both(0, 1, 2)
+    feed.both(4)
+    view = feed.view()
+    assert [one[0] for one in listed(view, EACH)["video"]] == [1, 2, 3]
+    assert view.recent(MANIFEST, ended=False).end == 6
+    feed.both(5)
+    view.refresh()
+    assert [(one[0], one[2]) for one in listed(view, EACH)["video"]][3:] == [
+        (4, True), (5, False), (6, False)
+    ]  # fmt: skip
+
+
+def test_behind_a_hole_at_the_end_nothing_more_is_waited_for(feed: Feed) -> None:
+    feed.both(0, 1, 2)
+    feed.both(4)
+    assert [one[0] for one in listed(feed.view(), EACH, ended=True)["video"]] == [1, 2, 3, 4, 5]
+
+
 def test_muxed_segments_have_the_sound_of_their_pictures(feed: Feed) -> None:
     feed.both(*range(8))
     playable = feed.view().recent(MANIFEST, ended=False)
@@ -224,3 +243,31 @@ def test_the_grid_can_be_searched(feed: Feed) -> None:
     assert view.time_of(9) is None
     assert view.extent is not None
     assert view.extent[0] == 6
+
+
+def test_what_is_left_of_sound_at_the_end_is_a_segment_of_its_own(feed: Feed) -> None:
+    feed.both(0, 1)
+    feed.audio(2)
+    assert len(listed(feed.view(), EACH)["audio_eng"]) == 2
+    found = listed(feed.view(), EACH, ended=True)
+    assert [one[0] for one in found["video"]] == [1, 2]
+    assert [one[0] for one in found["audio_eng"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_sound_is_cut_where_the_encoder_cut_it(feed: Feed, early: bool) -> None:
+    # Sound that ends less than a frame before the pictures is all there is of their segment.
+    cut = [0]
+    for number in range(6):
+        feed.video(number)
+        last = (number + 1) * 96000 // 1024 if early else -(-(number + 1) * 96000 // 1024)
+        feed._add(2, cut[-1] * 1024, samples(last - cut[-1], 1024, video=False))
+        cut.append(last)
+        found = listed(feed.view(), EACH)
+        # What the first one lasts is known when the second has come.
+        assert len(found["video"]) == (number + 1 if number else 0)
+        if not number:
+            continue
+        playable = feed.view().recent(MANIFEST, ended=False)
+        (sound,) = playable.presentation.of_kind(Kind.AUDIO)
+        assert playable.timeline.segments(sound, EACH).first_sample.tolist() == cut
