@@ -71,7 +71,7 @@ def test_lines_of_several_processes_do_not_mix() -> None:
     with ours, theirs:
         subprocess.run(
             [sys.executable, "-c", SPEAK.format(format="json")],
-            stderr=theirs,
+            stderr=theirs.fileno(),
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             check=True,
         )
