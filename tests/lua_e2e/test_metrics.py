@@ -50,7 +50,7 @@ def settled(stack: FakeStack, name: str, count: float, **labels: str) -> Scrape:
         return found(name, **labels) >= count
 
     with contextlib.suppress(AssertionError):
-        eventually(arrived, name, seconds=3)
+        eventually(arrived, name)
     assert found(name, **labels) == count, found.text
     return found
 
