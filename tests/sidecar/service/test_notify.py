@@ -169,7 +169,6 @@ def test_from_start_to_stop(manager: Manager, serve: Callable[[], Serve]) -> Non
     manager.until("READY=1")
     assert running.answers(0) and running.answers(1), "ready means that all of them serve"
     assert "STATUS=2 of 2 processes serve" in manager.heard[-1]
-    assert all("WATCHDOG=1" not in message for message in manager.heard[:-2])
     for _ in range(4):
         manager.until("WATCHDOG=1")
 
