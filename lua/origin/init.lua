@@ -18,6 +18,7 @@ local handler = require "origin.handler"
 local health = require "origin.health"
 local license = require "origin.license"
 local metrics = require "origin.metrics"
+local names = require "origin.directives.names"
 local results = require "origin.results"
 local sidecar = require "origin.sidecar"
 
@@ -32,6 +33,7 @@ local select = select
 local setmetatable = setmetatable
 local str_match = string.match
 local tonumber = tonumber
+local tostring = tostring
 local type = type
 
 
@@ -185,4 +187,10 @@ function _M.location(...)
 end
 
 
-return _M
+-- A name that is not here: "attempt to call a nil value" would not say which.
+return setmetatable(_M, {
+    __index = function(_, name)
+        name = tostring(name)
+        fail('origin has no "' .. name .. '"' .. names.hint(name, _M))
+    end,
+})
