@@ -28,6 +28,8 @@ from sidecar.service.key_files import with_absolute_key
 START_SECONDS = 30.0
 LISTED = 20
 
+# Lua's own below a message: lines with a tabulator, of no use to who writes configurations.
+_TRACEBACK = re.compile(r"^stack traceback:\n(?:\t.*\n?)*", re.MULTILINE)
 _ROOT = re.compile(r"^\s*root\s+media;", re.MULTILINE)
 
 # In this order, so that the answers that nginx is making are still planned. A download that goes
@@ -152,7 +154,9 @@ def try_conf(conf: Path) -> str:
             deadline = monotonic_ns() + int(START_SECONDS * 1e9)
             while not instance.pid.exists():
                 if not process.is_alive or monotonic_ns() > deadline:
-                    raise click.ClickException(f"{conf} does not start\n{_log(instance, 'nginx')}")
+                    # The folder is gone when this is read, so the log has no name.
+                    said = _tail(printed) or _tail(instance.log("error.log"))
+                    raise click.ClickException(f"{conf} does not start\n{said}")
                 pause()
         finally:
             process.stop(_NGINX_STOP)
@@ -294,6 +298,7 @@ def _log(instance: Instance, name: str) -> str:
 
 def _tail(path: Path, lines: int = 40) -> str:
     try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        text = _TRACEBACK.sub("", path.read_text(errors="replace"))
+        return "\n".join(text.splitlines()[-lines:])
     except FileNotFoundError:
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -192,6 +193,9 @@ def test_check_conf_runs_what_nginx_does_not_test(tmp_path: Path) -> None:
     bad = origin("check-conf", "--conf", broken_conf(tmp_path))
     assert bad.returncode == 1
     assert 'directive "usp_handle_isn"' in bad.stderr
+    head, said = bad.stderr.splitlines()
+    assert head.endswith("openresty.conf does not start")
+    assert re.match(r"nginx: \[error\] init_by_lua error: openresty\.conf:\d+: directive ", said)
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "stop"])
