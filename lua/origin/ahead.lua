@@ -95,8 +95,8 @@ end
 
 
 -- Plans what comes behind a plan, so many batches or plans, and more while
--- clients wait for them. flight: announced for the first batch. Returns an error
--- for the log, or nil.
+-- clients wait for them. flight: announced for the first batch. Returns an
+-- error for the log, or nil.
 local function read_on(question, batches, plans, flight)
     local track, number = _M.track_of(question)
     local token = locks.token()
