@@ -178,10 +178,14 @@ def inside(entry: Any, directive: str) -> list[list[str]]:
         ("/a.cmfv", "403"),
         ("/a.cmfa", "403"),
         ("/a.cmft", "403"),
+        ("/A.ISMV", "403"),
+        ("/a.CmfV", "403"),
         ("/channels/one/a.ismv", "403"),
         ("/a.cmfm", "404"),
         ("/ch.db3", "404"),
         ("/ch.db3-wal", "404"),
+        ("/CH.DB3-SHM", "404"),
+        ("/a.CMFM", "404"),
         ("/.git/config", "404"),
         ("/.git/a.ism", "404"),
         ("/a.mp4", "vod"),
@@ -258,7 +262,8 @@ def test_plain_files_have_the_cors_headers_of_made_ones(entries: list[Any]) -> N
 def test_examples_are_there_as_comments() -> None:
     text = CONF.read_text()
     for example in (
-        r"# location ~ \.mp4$ {",
+        r"# location ~* \.mp4$ {",
+        "# disable_symlinks if_not_owner from=$document_root;",
         "# location ~ Seg[0-9]+-Frag[0-9]+$ {",
         "# location = /crossdomain.xml {",
         "# location = /clientaccesspolicy.xml {",
