@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from sidecar.cli.instance import PROJECT, admin_port_of
 from sidecar.cli.processes import Process, read_state
 from tests.support.media import generated
 from tests.support.ports import free_port
+from tests.support.tls import listen
 
 pytestmark = [
     pytest.mark.e2e,
@@ -169,6 +172,26 @@ def test_one_presentation_that_can_be_served_is_enough(instances: Instances) -> 
 def test_an_empty_folder_can_be_served(instances: Instances) -> None:
     (instances.media / "clip.mp4").unlink()
     assert instances.start("one").returncode == 0
+
+
+def test_a_trial_beside_a_server_that_has_the_ports(instances: Instances) -> None:
+    text = (PROJECT / "openresty.conf").read_text()
+    secure = listen(instances.folder, 443)
+    conf = instances.folder / "openresty.conf"
+    conf.write_text(text.replace("listen 8080;\n", f"listen 80;\n{secure}", 1))
+    started = instances.start("one", "--conf", conf, "--workers", 1)
+    assert started.returncode == 0, started.stderr
+    assert instances.status("one") == 200
+    moved = re.search(
+        r"^port 443 of the configuration is (\d+) here$", started.stdout, re.MULTILINE
+    )
+    assert moved
+    context = ssl.create_default_context(cafile=instances.folder / "cert.pem")
+    with (
+        socket.create_connection(("127.0.0.1", int(moved[1])), timeout=60) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        assert connection.version()
 
 
 def broken_conf(folder: Path) -> Path:
