@@ -10,6 +10,7 @@ local store = require "origin.store"
 
 local ngx = ngx
 local WARN = ngx.WARN
+local max = math.max
 local ngx_log = ngx.log
 local pairs = pairs
 local pcall = pcall
@@ -21,8 +22,9 @@ local tonumber = tonumber
 -- How many batches of plans lie ready ahead of a client: one ahead of a player.
 -- One that comes to a plan that soon after its making (seconds) is a cache that
 -- fills itself over many connections, which uses up a batch before the next one
--- can come.
-local BATCHES, BATCHES_FAST = 1, 4
+-- can come. Batches of what is costly to make are small; so many plans are
+-- enough.
+local BATCHES, BATCHES_FAST, PLANS_FAST = 1, 8, 128
 local FAST_SECONDS = 0.05
 
 -- How long one call waits for another one of its track, seconds.
@@ -61,12 +63,12 @@ function _M.track_of(question)
 end
 
 
--- Waits for others who plan on this track. Returns whether the lock among
--- workers is held.
-local function wait_for_others(track, token)
-    local flight = flights.find(track)
-    if flight then
-        flights.wait(flight, WAIT_SECONDS)
+-- Waits for others who plan on this track. flight: of our own there, or nil.
+-- Returns whether the lock among workers is held.
+local function wait_for_others(track, token, flight)
+    local other = flights.find(track)
+    if other and other ~= flight then
+        flights.wait(other, WAIT_SECONDS)
         return false
     end
 
@@ -92,25 +94,27 @@ local function question_for(question, virtual_path)
 end
 
 
--- Plans what comes behind a plan, so many batches. Returns an error for the
--- log, or nil.
-local function read_on(question, batches)
+-- Plans what comes behind a plan, so many batches or plans, and more while
+-- clients wait for them. flight: announced for the first batch. Returns an
+-- error for the log, or nil.
+local function read_on(question, batches, plans, flight)
     local track, number = _M.track_of(question)
-    if not track then
-        return nil
-    end
-
     local token = locks.token()
-    local held = wait_for_others(track, token)
+    local held = wait_for_others(track, token, flight)
     local err
 
     -- Two clients close to each other: one reads on for both.
-    while batches > 0 and not err and not store.is_followed(question.key) do
-        local flight = flights.take_off(nil, track, number)
-        local ok, failure, _, ask_err = pcall(sidecar.ask, question,
-                                              question.read_ahead)
+    while batches > 0 and plans > 0 and not err
+          and not store.is_followed(question.key)
+    do
+        flight = flight or flights.take_off(nil, track, number)
+        local ok, failure, _, ask_err, count =
+            pcall(sidecar.ask, question, question.read_ahead)
+        local waiting = flight.waiting
         flights.land(flight, nil, track)
+        flight = nil
         err = not ok and failure or ask_err
+        count = count or 0
 
         local last = store.linked(question.key)
         if not last then
@@ -120,6 +124,12 @@ local function read_on(question, batches)
         question = question_for(question, last)
         track, number = _M.track_of(question)
         batches = batches - 1
+        plans = plans - count
+
+        -- Those who come away empty would all call for themselves.
+        if waiting > count and count > 0 then
+            batches, plans = max(batches, 1), max(plans, 1)
+        end
     end
 
     if held then
@@ -131,13 +141,17 @@ end
 
 
 -- In a timer: no client waits.
-local function carry_out(premature, question, batches)
+local function carry_out(premature, question, batches, plans, flight)
     if not premature then
-        local _, err = pcall(read_on, question, batches)
+        local _, err = pcall(read_on, question, batches, plans, flight)
         if err then
             ngx_log(WARN, "origin: reading ahead in ", question.path, ": ",
                     err, ", request_id: ", question.request_id)
         end
+    end
+
+    if flight then
+        flights.land(flight, nil, _M.track_of(question))
     end
 
     ordered[question.key] = nil
@@ -152,10 +166,11 @@ function _M.order(question, last, age)
     end
 
     local batches = age < FAST_SECONDS and BATCHES_FAST or BATCHES
+    local plans = PLANS_FAST
     local key = sidecar.key_of(question, last)
 
-    while batches > 1 do
-        local next_last = store.linked(key)
+    while batches > 1 and plans > 0 do
+        local next_last, count = store.linked(key)
         if not next_last then
             break
         end
@@ -163,12 +178,24 @@ function _M.order(question, last, age)
         last = next_last
         key = sidecar.key_of(question, last)
         batches = batches - 1
+        plans = plans - (count or 0)
     end
 
-    if not ordered[key] and not store.is_followed(key) then
-        -- Out of timers, the next plans are asked for when they are needed.
-        ordered[key] = timer_at(0, carry_out, question_for(question, last),
-                                batches)
+    question = question_for(question, last)
+    local track, number = _M.track_of(question)
+    if not track or ordered[key] or store.is_followed(key) then
+        return
+    end
+
+    -- Announced now: whoever comes for these before the timer does shall wait.
+    local flight = not flights.find(track)
+                   and flights.take_off(nil, track, number) or nil
+
+    -- Out of timers, the next plans are asked for when they are needed.
+    ordered[key] = timer_at(0, carry_out, question, batches, max(plans, 1),
+                            flight)
+    if flight and not ordered[key] then
+        flights.land(flight, nil, track)
     end
 end
 

@@ -14,7 +14,8 @@ function _M.find(name)
 end
 
 
--- Announces a call. number: of the segment behind which it plans more.
+-- Announces a call. number: of the segment behind which it plans more. Of those
+-- on a track, the first one is found, unless another is for earlier segments.
 function _M.take_off(key, track, number)
     local flight = {
         number = number,
@@ -26,7 +27,8 @@ function _M.take_off(key, track, number)
         flights[key] = flight
     end
 
-    if track then
+    local other = track and flights[track]
+    if track and (not other or other.number > number) then
         flights[track] = flight
     end
 

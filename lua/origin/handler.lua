@@ -37,7 +37,7 @@ local POINT = "%.isml$"
 local SENTENCES = {
     FMP4_BAD_REQUEST = { 400, "The URL is not valid." },
     FMP4_FORBIDDEN = { 403, "Server manifests are not for download." },
-    FMP4_NOT_FOUND = { 404, "There is no such presentation." },
+    FMP4_NOT_FOUND = { 404, "Nothing is served under this name." },
 }
 
 -- A source that changes faster than it can be planned: give up and say when

@@ -67,7 +67,7 @@ function _M.ready(directives)
         return answer(200, "ready\n" .. concat(lines))
     end
 
-    why = why or #lines == 0 and "the sidecar has not been started"
+    why = why or #lines == 0 and "the sidecar cannot be reached"
           or "no sidecar process answers"
     return answer(503, "not ready: " .. why .. "\n" .. concat(lines))
 end

@@ -67,13 +67,13 @@ local function keep_ahead(question, reply, spans, ttl)
                            i % MARK_EVERY == 1 and last or nil)
     end
 
-    store.link(question.key, last)
-    return true
+    store.link(question.key, last, #spans)
+    return #spans
 end
 
 
 -- Asks for a plan and read_ahead further ones. Returns the plan, its encoding
--- (nil for one of our own), and an error for the log.
+-- (nil for one of our own), an error for the log, and how many further ones.
 function _M.ask(question, read_ahead)
     local request = encode(messages.PlanRequest, {
         document_root = question.root,

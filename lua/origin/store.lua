@@ -20,9 +20,10 @@ local shared = ngx.shared
 local unchanged = files.unchanged
 
 
--- Decoded plans of one worker, bytes; the collector lets Lua take twice that.
--- Segment plans are a few KB: some thousand of them, or a hundred manifests.
-local WORKER_BYTES = 16777216
+-- Decoded plans of one worker, bytes: some thousand segments, or some dozen
+-- manifests. The collector goes through them again and again, and decoding one
+-- costs less than sending what it plans.
+local WORKER_BYTES = 4194304
 
 -- How long plans read ahead wait for their client, seconds: what was planned
 -- for those who have left goes first.
@@ -163,13 +164,13 @@ function _M.is_full()
 end
 
 
--- Remembers how far was read on behind a plan.
-function _M.link(key, last)
-    shared.origin_plans:set("link:" .. key, last, AHEAD_SECONDS)
+-- Remembers how far was read on behind a plan: so many, up to last.
+function _M.link(key, last, count)
+    shared.origin_plans:set("link:" .. key, last, AHEAD_SECONDS, count)
 end
 
 
--- Returns that, or nil.
+-- Returns last and count, or nil.
 function _M.linked(key)
     return shared.origin_plans:get("link:" .. key)
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,10 +79,12 @@ class Instance:
         port: int,
         workers: int,
         admin_port: int | None = None,
+        moves: Mapping[int, int] | None = None,
         isolated: bool = False,
     ) -> None:
         """Makes everything, anew where it exists. Raises ``click.ClickException``.
 
+        ``moves``: other ports of ``conf``, and those in their place.
         ``isolated``: it listens on free ports of this machine only, whatever ``conf`` says.
         """
         if self.root in (PROJECT, conf.parent):
@@ -101,7 +104,7 @@ class Instance:
             ports: dict[int, int] = {}
             text = listens.isolated(text, lambda old: ports.setdefault(old, probe.free_port()))
         else:
-            text = with_ports(text, port=port, admin_port=admin_port)
+            text = with_ports(text, port=port, admin_port=admin_port, moves=moves)
         self.conf.write_text(with_workers(listens.settled(text), workers))
 
     def _link(self, name: str, target: Path) -> None:
@@ -124,18 +127,34 @@ def has_admin(text: str) -> bool:
     return _ADMIN.search(text) is not None
 
 
-def with_ports(text: str, *, port: int, admin_port: int | None = None) -> str:
-    """A configuration that listens on ``port``, and on ``admin_port`` for metrics and health.
+def replaced_port(text: str, port: int) -> int:
+    """The port of the configuration ``text`` that ``--port`` replaces.
 
-    Raises ``click.ClickException`` when it listens on several ports and none of them is 8080.
+    Raises ``click.ClickException`` when that is not clear.
     """
-    admin = admin_port_of(port) if admin_port is None else admin_port
-    made = listens.moved(text, port)
-    if made is None:
+    old = listens.replaced_port(text, port)
+    if old is None:
         ports = ", ".join(map(str, listens.public_ports(text))) or "no port that is said in it"
         raise click.ClickException(
             f"the configuration listens on {ports}: --port cannot replace one, change the file"
         )
+    return old
+
+
+def with_ports(
+    text: str,
+    *,
+    port: int,
+    admin_port: int | None = None,
+    moves: Mapping[int, int] | None = None,
+) -> str:
+    """A configuration that listens on ``port``, on ``admin_port`` for metrics and health, and on
+    ``moves[p]`` in place of other ports p.
+
+    Raises ``click.ClickException`` when it is not clear which of its ports ``port`` replaces.
+    """
+    admin = admin_port_of(port) if admin_port is None else admin_port
+    made = listens.moved(text, {**(moves or {}), replaced_port(text, port): port})
     return _ADMIN.sub(lambda match: f"{match[1]}{admin}", made, count=1)
 
 

@@ -18,7 +18,8 @@ from typing import IO
 import click
 
 from sidecar.cli import probe
-from sidecar.cli.instance import PROJECT, Instance, admin_port_of, has_admin
+from sidecar.cli.instance import PROJECT, Instance, admin_port_of, has_admin, replaced_port
+from sidecar.cli.listens import public_ports
 from sidecar.cli.nginx import Nginx, find_nginx
 from sidecar.cli.processes import Process, identify, pause, read_state, write_state
 from sidecar.clock import monotonic_ns
@@ -27,7 +28,11 @@ from sidecar.service.key_files import with_absolute_key
 
 START_SECONDS = 30.0
 LISTED = 20
+# Those below belong to the administrator, and to the server that is in use.
+_FIRST_UNPRIVILEGED = 1024
 
+# Lua's own below a message: lines with a tabulator, of no use to who writes configurations.
+_TRACEBACK = re.compile(r"^stack traceback:\n(?:\t.*\n?)*", re.MULTILINE)
 _ROOT = re.compile(r"^\s*root\s+media;", re.MULTILINE)
 
 # In this order, so that the answers that nginx is making are still planned. A download that goes
@@ -45,6 +50,8 @@ class Settings:
     """One instance and what it serves; budgets in bytes for all sidecar processes together.
 
     ``admin_port``: of metrics and health; None = as far from ``port`` as in openresty.conf.
+    ``beside``: it shall run beside a server that has the ports of ``conf``, so that those besides
+    ``port`` give way.
     """
 
     instance: Instance
@@ -57,6 +64,7 @@ class Settings:
     log_format: str
     log_level: str
     admin_port: int | None = None
+    beside: bool = False
 
     @property
     def ports(self) -> list[int]:
@@ -64,6 +72,22 @@ class Settings:
         if not has_admin(self.conf.read_text()):
             return [self.port]
         return [self.port, admin_port_of(self.port) if self.admin_port is None else self.admin_port]
+
+    def moves(self) -> dict[int, int]:
+        """Which other ports of ``conf`` give way now, and to which: the privileged ones and those
+        in use. Raises ``click.ClickException`` when it is not clear which one is ``port``."""
+        text = self.conf.read_text()
+        if not self.beside:
+            return {}
+        replaced = replaced_port(text, self.port)
+        kept = {*self.ports, *public_ports(text)}
+        moves: dict[int, int] = {}
+        for port in public_ports(text):
+            if port == replaced:
+                continue
+            if port < _FIRST_UNPRIVILEGED or port in self.ports or not probe.port_is_free(port):
+                moves[port] = probe.spare_port(kept | set(moves.values()))
+        return moves
 
     @property
     def serves_media(self) -> bool:
@@ -83,6 +107,7 @@ def start(settings: Settings, output: Output) -> dict[str, Process]:
         raise click.ClickException(f"{instance.root} is running already")
     _stop_processes(instance, recorded)  # what is left when one of them was killed
     nginx = find_nginx()
+    moves = settings.moves()
     instance.make(
         nginx,
         conf=settings.conf,
@@ -90,11 +115,14 @@ def start(settings: Settings, output: Output) -> dict[str, Process]:
         port=settings.port,
         workers=settings.workers,
         admin_port=settings.admin_port,
+        moves=moves,
     )
     for port in settings.ports:
         if not probe.port_is_free(port):
             hint = "" if port == settings.port else ": --admin-port names another for metrics"
             raise click.ClickException(f"port {port} is in use{hint}")
+    for old, new in moves.items():
+        click.echo(f"port {old} of the configuration is {new} here")
     processes: dict[str, Process] = {}
     owner = {} if output is not None else {"run": identify(os.getpid())}
     try:
@@ -152,7 +180,9 @@ def try_conf(conf: Path) -> str:
             deadline = monotonic_ns() + int(START_SECONDS * 1e9)
             while not instance.pid.exists():
                 if not process.is_alive or monotonic_ns() > deadline:
-                    raise click.ClickException(f"{conf} does not start\n{_log(instance, 'nginx')}")
+                    # The folder is gone when this is read, so the log has no name.
+                    said = _tail(printed) or _tail(instance.log("error.log"))
+                    raise click.ClickException(f"{conf} does not start\n{said}")
                 pause()
         finally:
             process.stop(_NGINX_STOP)
@@ -294,6 +324,7 @@ def _log(instance: Instance, name: str) -> str:
 
 def _tail(path: Path, lines: int = 40) -> str:
     try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        text = _TRACEBACK.sub("", path.read_text(errors="replace"))
+        return "\n".join(text.splitlines()[-lines:])
     except FileNotFoundError:
         return ""

@@ -4,12 +4,13 @@ machine: changed line by line, so that a copy is read like the original."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 # The server of metrics and health in openresty.conf.
 ADMIN = "127.0.0.1:18080"
 # The server for clients in openresty.conf.
 SHIPPED_PORT = 8080
+_HTTP_PORT = 80
 
 _LISTEN = re.compile(r"^([ \t]*(?:server[ \t]*\{[ \t]*)?listen[ \t]+)([^\s;#]+)", re.MULTILINE)
 _PORT = re.compile(r"(?:^|:)(\d+)$")  # "[::1]" has none: it ends with a bracket
@@ -27,15 +28,28 @@ def public_ports(text: str) -> list[int]:
     return list(dict.fromkeys(port for port in found if port is not None))
 
 
-def moved(text: str, port: int) -> str | None:
-    """``text`` that listens for clients on ``port``; None when it is not clear which of several
-    ports that shall be."""
+def replaced_port(text: str, port: int) -> int | None:
+    """The port of ``text`` in whose place ``port`` comes: itself if it is one of them, else 8080,
+    else 80, else the only one. None when that is not clear."""
     ports = public_ports(text)
-    if port in ports:
-        return text
-    if SHIPPED_PORT in ports:
-        return _replaced(text, lambda old: port if old == SHIPPED_PORT else old)
-    return _replaced(text, lambda old: port) if len(ports) == 1 else None
+    for old in (port, SHIPPED_PORT, _HTTP_PORT):
+        if old in ports:
+            return old
+    return ports[0] if len(ports) == 1 else None
+
+
+def moved(text: str, ports: Mapping[int, int]) -> str:
+    """``text`` that listens for clients on ``ports[p]`` in place of each port p in ``ports``,
+    whatever else the ``listen`` says (address, ``ssl``)."""
+
+    def replacement(match: re.Match[str]) -> str:
+        port = _port(match[2])
+        if port is None or match[2] == ADMIN or ports.get(port, port) == port:
+            return match[0]
+        host = _PORT.sub("", match[2])
+        return f"{match[1]}{f'{host}:' if host else ''}{ports[port]}"
+
+    return _LISTEN.sub(replacement, text)
 
 
 def isolated(text: str, port_for: Callable[[int], int]) -> str:
@@ -71,17 +85,6 @@ def _decided(match: re.Match[str]) -> str:
     if match[1] != "pid":
         return f"# {match[0].strip()}"
     return match[0] if match[0].split() == ["pid", f"{PID};"] else f"pid {PID};"
-
-
-def _replaced(text: str, port_for: Callable[[int], int]) -> str:
-    def replacement(match: re.Match[str]) -> str:
-        port = _port(match[2])
-        if port is None or match[2] == ADMIN:
-            return match[0]
-        host = _PORT.sub("", match[2])
-        return f"{match[1]}{f'{host}:' if host else ''}{port_for(port)}"
-
-    return _LISTEN.sub(replacement, text)
 
 
 def _port(address: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -58,6 +58,13 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def spare_port(taken: Container[int]) -> int:
+    """A port that nobody uses now on any address, and that is not in ``taken``."""
+    while (port := free_port()) in taken or not port_is_free(port):
+        pass
+    return port
 
 
 def free_port() -> int:

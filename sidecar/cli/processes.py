@@ -64,8 +64,9 @@ def pause(seconds: float = 0.02) -> None:
 
 
 def identify(pid: int) -> Process:
-    """The living process ``pid``; raises ``ProcessLookupError``."""
-    seen = _look(pid)
+    """The process ``pid``, which may be a child that has ended already and was not waited for;
+    raises ``ProcessLookupError``."""
+    seen = _look(pid, ended=True)
     if seen is None:
         raise ProcessLookupError(pid)
     return Process(pid, seen.started)
@@ -77,15 +78,15 @@ class _Seen:
     started: int
 
 
-def _look(pid: int) -> _Seen | None:
-    """What the kernel says of ``pid``, or None when it has ended (a zombie has)."""
+def _look(pid: int, *, ended: bool = False) -> _Seen | None:
+    """What the kernel says of ``pid``, or None when it has ended: zombies count with ``ended``."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name may hold spaces and parentheses: fields count from its last one.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else _Seen(int(fields[3]), int(fields[19]))
+    return None if fields[0] in "ZX" and not ended else _Seen(int(fields[3]), int(fields[19]))
 
 
 def write_state(path: Path, processes: Mapping[str, Process]) -> None:

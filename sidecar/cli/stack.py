@@ -44,7 +44,8 @@ def _instance_options(command: _Command) -> _Command:
             "--port",
             type=click.IntRange(1, 65535),
             show_default="that of the configuration",
-            help="Where to listen for clients.",
+            help="Where to listen for clients, in place of 8080, 80 or the only port of the "
+            "configuration; its other ports give way where they are below 1024 or in use.",
         ),
         click.option(
             "--admin-port",
@@ -93,6 +94,7 @@ def _settings(
     root: Path, conf: Path, media: Path, port: int | None, **rest: Any
 ) -> launch.Settings:
     root.mkdir(parents=True, exist_ok=True)
+    beside = port is not None
     if port is None:
         ports = public_ports(conf.read_text())
         if not ports:
@@ -103,6 +105,7 @@ def _settings(
         conf=conf.absolute(),
         media=media.absolute(),
         port=port,
+        beside=beside,
         **rest,
     )
 

@@ -51,7 +51,6 @@ class Playable:
     received: tuple[NDArray[np.float64], NDArray[np.int64]]
     nominal: Fraction
 
-
     def inside(self, seconds: Fraction) -> Fraction:
         """The middle of the fragment that is presented at ``seconds``. Tracks are cut at different
         frames, so a moment near a boundary would lie in segments with different numbers."""

@@ -55,14 +55,6 @@ def media_segment(track: Track, first: int, last: int, sequence_number: int) -> 
     return _fragment(track, first, last, run, sequence_number)
 
 
-def movie_fragment(
-    track: Track, first: int, last: int, sequence_number: int, track_id: int
-) -> tuple[Part, ...]:
-    """The same without ``styp``, as a fragment of a file that holds several tracks."""
-    run = _run(track, first, last)
-    return _fragment(track, first, last, run, sequence_number, before=b"", track_id=track_id)
-
-
 def key_frame_segment(
     track: Track, sample: int, start: int, duration: int, sequence_number: int
 ) -> tuple[Part, ...]:
@@ -111,39 +103,25 @@ def _delayed(samples: Samples, first: int, last: int) -> NDArray[np.int32] | Non
 
 
 def _fragment(
-    track: Track,
-    first: int,
-    last: int,
-    run: Run,
-    sequence_number: int,
-    *,
-    before: bytes = _STYP,
-    track_id: int = TRACK_ID,
+    track: Track, first: int, last: int, run: Run, sequence_number: int
 ) -> tuple[Part, ...]:
     offset, length = byte_ranges(track.samples, first, last)
     payload = int(np.add.reduce(length))
-    head = Inline(segment_head(run, payload, sequence_number, before=before, track_id=track_id))
+    head = Inline(segment_head(run, payload, sequence_number))
     return (head, FileRanges(track.source, offset, length)) if payload else (head,)
 
 
-def segment_head(
-    run: Run,
-    payload: int,
-    sequence_number: int,
-    *,
-    before: bytes = _STYP,
-    track_id: int = TRACK_ID,
-) -> bytes:
+def segment_head(run: Run, payload: int, sequence_number: int) -> bytes:
     """All of a segment that stands before the ``payload`` bytes of its samples."""
     mdat = mdat_header(payload)
-    return b"".join((before, _moof(run, sequence_number, len(mdat), track_id), mdat))
+    return b"".join((_STYP, _moof(run, sequence_number, len(mdat)), mdat))
 
 
-def _moof(run: Run, sequence_number: int, mdat_head: int, track_id: int) -> bytes:
+def _moof(run: Run, sequence_number: int, mdat_head: int) -> bytes:
     """``moof`` of one ``traf`` with one ``trun``; only what varies stands in its rows."""
     # Version 1: composition offsets are signed.
     flags = _TFHD_DEFAULT_BASE_IS_MOOF
-    tfhd, trun = run_boxes(run, version=1, tfhd_flags=flags, track_id=track_id)
+    tfhd, trun = run_boxes(run, version=1, tfhd_flags=flags)
     traf_size = 8 + len(tfhd) + _TFDT.size + trun.size
     moof_size = 8 + MFHD.size + traf_size
     return b"".join(

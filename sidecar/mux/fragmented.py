@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sidecar.boxes.write import box, full_box
 from sidecar.media.presentation import Rendition
-from sidecar.mux.cmaf import edit_media_time, movie_fragment
+from sidecar.mux.cmaf import edit_media_time
+from sidecar.mux.fragments import SEQUENCE_NUMBER, fragment_table
 from sidecar.mux.movie import NO_SAMPLES, movie_header, track_box, track_extends
-from sidecar.mux.plan import Inline, Part
+from sidecar.mux.plan import OF_INLINE, MixedRanges, Part
 from sidecar.timeline.segments import SegmentList
 from sidecar.units import rescale
 
@@ -35,26 +39,76 @@ def fragmented_file(tracks: Sequence[Fragments]) -> tuple[Part, ...]:
     """One file with a fragment of its own for every segment of ``tracks`` (at least one).
 
     Fragments follow each other by time; they say the times of the segments. ``mfra`` at the end
-    says where each of them is.
+    says where each of them is. The cost is that of a few passes over the sample columns.
     """
-    head = _head(tracks)
-    parts: list[Part] = [Inline(head)]
-    position = len(head)
-    index: list[list[tuple[int, int]]] = [[] for _ in tracks]
-    order = sorted(
-        (Fraction(int(one.segments.start[at]), one.segments.timescale), number, at)
-        for number, one in enumerate(tracks)
-        for at in one.which
-        if not one.segments.is_gap(at)
-    )
-    for sequence_number, (_, number, at) in enumerate(order, start=1):
-        segments, track = tracks[number].segments, tracks[number].rendition.track
-        first, last = segments.first_sample[at : at + 2].tolist()
-        fragment = movie_fragment(track, first, last, sequence_number, number + 1)
-        index[number].append((int(segments.start[at]) + track.edit_media_time, position))
-        position += sum(part.length for part in fragment)
-        parts += fragment
-    return *parts, Inline(_mfra(index))
+    tables = [
+        fragment_table(
+            one.rendition.track,
+            one.segments.first_sample[one.which.start : one.which.stop + 1].astype(np.int64),
+            track_id,
+        )
+        for track_id, one in enumerate(tracks, start=1)
+    ]
+    order = _order(tracks)
+    before = _head(tracks)
+    inline = [before]
+    for sequence_number, (track, at) in enumerate(order, start=1):
+        head = tables[track].heads[at]
+        _U32.pack_into(head, SEQUENCE_NUMBER, sequence_number)
+        inline.append(bytes(head))
+
+    # Behind the head of the file: for each fragment a range of the inline bytes, then those of
+    # the source; mfra at the end.
+    number = [np.array([at for track, at in order if track == one]) for one in range(len(tracks))]
+    place = np.array([track for track, _ in order])
+    heads = np.fromiter(map(len, inline[1:]), dtype=np.int64, count=len(order))
+    payload, ranges = np.empty_like(heads), np.empty_like(heads)
+    for one, table in enumerate(tables):
+        payload[place == one] = table.payload[number[one]]
+        ranges[place == one] = np.diff(table.first_range)[number[one]]
+    position = len(before) + np.cumsum(heads + payload) - heads - payload
+    entries = [_entries(one, number[at], position[place == at]) for at, one in enumerate(tracks)]
+    inline.append(_mfra(entries))
+    entry = 1 + np.cumsum(ranges + 1) - ranges - 1
+    total = len(order) + int(ranges.sum()) + 2
+    offset, length = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
+    which = np.full(total, OF_INLINE, dtype=np.int64)
+    own = np.concatenate(([0], entry, [total - 1]))
+    length[own] = np.fromiter(map(len, inline), dtype=np.int64, count=len(inline))
+    offset[own] = np.cumsum(length[own]) - length[own]
+    sources = tuple(dict.fromkeys(one.rendition.track.source for one in tracks))
+    for one, table in enumerate(tables):
+        first = np.full(len(table.payload), -1, dtype=np.int64)
+        first[number[one]] = entry[place == one] + 1
+        counts = np.diff(table.first_range)
+        target = np.arange(len(table.offset)) + np.repeat(first - table.first_range[:-1], counts)
+        there = np.repeat(first >= 0, counts)
+        target = target[there]
+        offset[target], length[target] = table.offset[there], table.length[there]
+        which[target] = sources.index(tracks[one].rendition.track.source)
+    return (MixedRanges(sources, which, offset, length, b"".join(inline)),)
+
+
+def _order(tracks: Sequence[Fragments]) -> list[tuple[int, int]]:
+    """(track, which of its fragments) by the times at which they begin; not those that were never
+    received."""
+    common = math.lcm(*(one.segments.timescale for one in tracks))
+    starts = [
+        (start * (common // one.segments.timescale), track, at)
+        for track, one in enumerate(tracks)
+        for at, start in enumerate(one.segments.start[one.which.start : one.which.stop].tolist())
+        if not one.segments.is_gap(one.which.start + at)
+    ]
+    return [(track, at) for _, track, at in sorted(starts)]
+
+
+def _entries(
+    one: Fragments, number: NDArray[np.int64], position: NDArray[np.int64]
+) -> list[tuple[int, int]]:
+    """(time, position of the moof) of the fragments ``number`` of a track."""
+    start = one.segments.start[one.which.start + number]
+    times = start + one.rendition.track.edit_media_time
+    return list(zip(times.tolist(), position.tolist(), strict=True))
 
 
 def _head(tracks: Sequence[Fragments]) -> bytes:

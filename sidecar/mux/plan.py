@@ -46,18 +46,24 @@ class FileRanges:
         return int(self.lengths.sum())
 
 
+# In place of an index of a file.
+OF_INLINE = -1
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MixedRanges:
     """Byte ranges of several local files in turns, in the order of the body: one part, however
     often the file changes.
 
-    ``which``: int64[n], index into ``sources`` of each range; the rest as in ``FileRanges``.
+    ``which``: int64[n], index into ``sources`` of each range, ``OF_INLINE`` = the range is one of
+    ``inline``; the rest as in ``FileRanges``.
     """
 
     sources: tuple[SourceIdentity, ...]
     which: NDArray[np.int64]
     offset: NDArray[np.int64]
     lengths: NDArray[np.int64]
+    inline: bytes = b""
 
     @property
     def length(self) -> int:

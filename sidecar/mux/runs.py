@@ -17,15 +17,15 @@ NON_SYNC_SAMPLE = 0x01010000
 
 MFHD = struct.Struct(">I4sII")
 
-_TFHD_DEFAULT_DURATION = 0x000008
-_TFHD_DEFAULT_SIZE = 0x000010
-_TFHD_DEFAULT_FLAGS = 0x000020
-_TRUN_DATA_OFFSET = 0x000001
-_TRUN_FIRST_SAMPLE_FLAGS = 0x000004
-_TRUN_DURATION = 0x000100
-_TRUN_SIZE = 0x000200
-_TRUN_FLAGS = 0x000400
-_TRUN_COMPOSITION_OFFSET = 0x000800
+TFHD_DEFAULT_DURATION = 0x000008
+TFHD_DEFAULT_SIZE = 0x000010
+TFHD_DEFAULT_FLAGS = 0x000020
+TRUN_DATA_OFFSET = 0x000001
+TRUN_FIRST_SAMPLE_FLAGS = 0x000004
+TRUN_DURATION = 0x000100
+TRUN_SIZE = 0x000200
+TRUN_FLAGS = 0x000400
+TRUN_COMPOSITION_OFFSET = 0x000800
 
 _UINT32_MAX = 0xFFFFFFFF
 _U32 = struct.Struct(">I")
@@ -85,25 +85,25 @@ def run_boxes(
     that announce no field.
     """
     count = len(run.size)
-    tfhd_flags |= _TFHD_DEFAULT_FLAGS
-    trun_flags = _TRUN_DATA_OFFSET
+    tfhd_flags |= TFHD_DEFAULT_FLAGS
+    trun_flags = TRUN_DATA_OFFSET
     defaults = []
     columns: list[NDArray[Any]] = []
 
     duration = int(run.duration[0])
     if count_nonzero(run.duration == duration) == count:
-        tfhd_flags |= _TFHD_DEFAULT_DURATION
+        tfhd_flags |= TFHD_DEFAULT_DURATION
         defaults.append(duration)
     else:
-        trun_flags |= _TRUN_DURATION
+        trun_flags |= TRUN_DURATION
         columns.append(run.duration)
     size = int(run.size[0])
     # Almost no coded size is constant: the last sample tells that for the price of one look.
     if size == run.size[-1] and count_nonzero(run.size == size) == count:
-        tfhd_flags |= _TFHD_DEFAULT_SIZE
+        tfhd_flags |= TFHD_DEFAULT_SIZE
         defaults.append(size)
     else:
-        trun_flags |= _TRUN_SIZE
+        trun_flags |= TRUN_SIZE
         columns.append(run.size)
 
     sync = count if run.sync is None else count_nonzero(run.sync)
@@ -114,13 +114,13 @@ def run_boxes(
         defaults.append(NON_SYNC_SAMPLE)
         assert run.sync is not None
         if sync == 1 and run.sync[0]:
-            trun_flags |= _TRUN_FIRST_SAMPLE_FLAGS
+            trun_flags |= TRUN_FIRST_SAMPLE_FLAGS
             first_flags = _U32.pack(SYNC_SAMPLE)
         elif sync:
-            trun_flags |= _TRUN_FLAGS
+            trun_flags |= TRUN_FLAGS
             columns.append(np.where(run.sync, SYNC_SAMPLE, NON_SYNC_SAMPLE))
     if run.composition is not None and count_nonzero(run.composition):
-        trun_flags |= _TRUN_COMPOSITION_OFFSET
+        trun_flags |= TRUN_COMPOSITION_OFFSET
         columns.append(run.composition.view(np.uint32))
 
     rows = np.empty((count, len(columns)), dtype=">u4")

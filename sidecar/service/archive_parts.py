@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-import numpy as np
-
 from sidecar.live.view import ArchiveFolder
-from sidecar.mux.plan import FileRanges, HeadedRanges, MixedRanges, Part
+from sidecar.mux.plan import OF_INLINE, FileRanges, HeadedRanges, MixedRanges, Part
 from sidecar.storage.archive import FILE_BITS, OFFSET_MASK
 from sidecar.storage.source import ReadRange, SourceIdentity
 
@@ -29,7 +27,9 @@ def _resolved(part: Part, archive: ArchiveFolder) -> Part:
         return MixedRanges(files, which, offset, part.lengths)
     if isinstance(part, MixedRanges | HeadedRanges) and archive.source in part.sources:
         # Tracks of one point are all of its archive.
-        files, which, offset = archive.split(np.ascontiguousarray(part.offset))
+        stored = part.which != OF_INLINE
+        which, offset = part.which.copy(), part.offset.copy()
+        files, which[stored], offset[stored] = archive.split(part.offset[stored])
         return replace(part, sources=files, which=which, offset=offset)
     return part
 

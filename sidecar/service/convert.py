@@ -130,14 +130,19 @@ def write_plan(
                 ranges.MergeFromString(columns)
                 digest.update(_content(source))
                 digest.update(columns)
-            case MixedRanges(files, which, offset, lengths):
+            case MixedRanges(files, which, offset, lengths, inline):
                 columns = _OFFSET + _packed(offset) + _LENGTH + _packed(lengths)
-                position = np.array([sources.position(file) for file in files], dtype=np.int64)
-                parts.add().file.MergeFromString(columns + _SOURCES + _packed(position[which]))
+                # The last one, which OF_INLINE finds as -1, is that of the part's own bytes.
+                position = np.array([*map(sources.position, files), _OF_INLINE], dtype=np.int64)
+                own = (_INLINE, _varint(len(inline)), inline) if inline else ()
+                parts.add().file.MergeFromString(
+                    b"".join((columns, _SOURCES, _packed(position[which]), *own))
+                )
                 for file in files:
                     digest.update(_content(file))
                 digest.update(columns)
                 digest.update(_packed(which))
+                digest.update(inline)
             case HeadedRanges():
                 parts.add().file.MergeFromString(_headed(part, sources))
                 for file in part.sources:

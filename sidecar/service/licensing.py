@@ -45,11 +45,12 @@ class _Known:
 class Licensing:
     """Verifies keys, each text once. One event loop only.
 
-    ``own``: the text of the key that counts where nginx sends none. ``expires``: when the key
-    ends that was accepted last, Unix seconds; None = none was.
+    ``own``: the text of the key that counts where nginx sends none, or why what should hold it
+    cannot be read. ``expires``: when the key ends that was accepted last, Unix seconds; None =
+    none was.
     """
 
-    def __init__(self, issuers: Issuers, own: str | None) -> None:
+    def __init__(self, issuers: Issuers, own: str | MissingKey | None) -> None:
         self._issuers = issuers
         self._own = own
         self.expires: int | None = None
@@ -66,6 +67,8 @@ class Licensing:
         try:
             if text is None:
                 raise MissingKey("there is none" if sent is None else "the key cannot be read")
+            if isinstance(text, MissingKey):
+                raise MissingKey(text.sentence, text.detail)
             known = self._known.get(text) or self._learn(text)
             if known.license is None:
                 assert known.problem is not None
@@ -84,7 +87,7 @@ class Licensing:
     def check_own(self) -> None:
         """Has the log say at the start what the key of the environment is worth, if there is one:
         what nginx sends comes later."""
-        if self._own is not None:
+        if isinstance(self._own, str):
             try:
                 self.require(VOD, None)
             except NoLicense:
@@ -148,10 +151,11 @@ def load_licensing(issuers: Iterable[Path], environment: Mapping[str, str]) -> L
             public.append(public_key(path))
         except InvalidIssuer as error:
             log.error("no issuer of license keys", reason=error.sentence)
-    own = None
+    own: str | MissingKey | None = None
     if value := environment.get(VARIABLE):
         try:
             own = key_text(value)
         except MissingKey as error:
             log.error("no license key in the environment", variable=VARIABLE, reason=error.detail)
+            own = error.with_traceback(None)
     return Licensing(Issuers(public), own)

@@ -62,11 +62,18 @@ class Maker:
         answer = await self._get(made, [question], make, wanted)
         following: list[Question] = [(path, *question[1:]) for path in answer.following]
         ahead: list[tuple[str, Plan]] = []
+        began = False
         for at, one in enumerate(following[:wanted]):
-            rest = itertools.takewhile(lambda other: self._ready(made, other) is None,
-                                       following[at + 1 : wanted])  # fmt: skip
+            missing = list(
+                itertools.takewhile(
+                    lambda other: self._ready(made, other) is None, following[at:wanted]
+                )
+            )
+            if missing and began:
+                break  # more than is made in one piece
+            began = began or bool(missing)
             try:
-                ahead.append((one[0], (await self._get(made, [one, *rest], make)).plan))
+                ahead.append((one[0], (await self._get(made, missing or [one], make)).plan))
             except OriginError:
                 break  # whoever asks for it gets the reason
         for one in following:

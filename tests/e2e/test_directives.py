@@ -141,7 +141,7 @@ def test_usp_handle_ism(client: Client) -> None:
     for path in ("a.mp4/.mpd", "a.mp4/.m3u8", "piff.ism/Manifest", "a.mp4"):
         assert client.request(f"/plain/{path}").status == 200, path
         refused = client.request(f"/nothing/{path}")
-        assert (refused.status, refused.text) == (404, "There is no such presentation.\n")
+        assert (refused.status, refused.text) == (404, "Nothing is served under this name.\n")
 
 
 def test_usp_iss_pass_through(stack: Stack, client: Client) -> None:

@@ -159,6 +159,16 @@ def test_files_that_are_nobodys_business(client: Client, stack: Stack, name: str
     assert client.request(f"/{name}").status == 404
 
 
+def test_presentations_that_are_nobodys_business(client: Client, stack: Stack) -> None:
+    hidden = stack.media / ".uploads" / "a.mp4"
+    hidden.parent.mkdir()
+    for file in (hidden, stack.media / ".a.mp4"):
+        shutil.copyfile(stack.media / "ladder_audio.mp4", file)
+        url = f"/{file.relative_to(stack.media)}"
+        for asked in (url, f"{url}/.m3u8", f"{url}/Manifest", f"{url}?file=.mpd"):
+            assert client.request(asked).status == 404, asked
+
+
 def test_plain_files_are_for_players_on_other_hosts(client: Client, stack: Stack) -> None:
     (stack.media / "captions").mkdir(exist_ok=True)
     (stack.media / "captions" / "en.vtt").write_text("WEBVTT\n")

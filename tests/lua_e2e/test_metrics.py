@@ -50,7 +50,7 @@ def settled(stack: FakeStack, name: str, count: float, **labels: str) -> Scrape:
         return found(name, **labels) >= count
 
     with contextlib.suppress(AssertionError):
-        eventually(arrived, name, seconds=3)
+        eventually(arrived, name)
     assert found(name, **labels) == count, found.text
     return found
 
@@ -220,7 +220,7 @@ def test_metrics_without_a_sidecar(stack: FakeStack) -> None:
         response = stack.admin.request("/readyz")
         assert (response.status, response.text) == (
             503,
-            "not ready: the sidecar has not been started\n",
+            "not ready: the sidecar cannot be reached\n",
         )
         assert stack.admin.request("/healthz").status == 200
     finally:

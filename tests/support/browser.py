@@ -25,6 +25,7 @@ PAGE = {
     "/text.js": (PLAYERS / "text.js", "text/javascript"),
     "/live.html": (PLAYERS / "live.html", "text/html"),
     "/live.js": (PLAYERS / "live.js", "text/javascript"),
+    "/begin": (PLAYERS / "live.html", "text/html"),
     "/hls.js": (MODULES / "hls.js" / "dist" / "hls.js", "text/javascript"),
     "/dash.js": (DASHJS / "dash.all.debug.js", "text/javascript"),
     "/shaka.js": (
@@ -87,10 +88,13 @@ def missing() -> str | None:
 
 
 class _Pages(BaseHTTPRequestHandler):
-    seen: Callable[[str], None]
+    seen: Callable[[str], bool]
 
     def do_GET(self) -> None:
-        self.seen(self.path)
+        if not self.seen(self.path):
+            self.send_response(204)
+            self.end_headers()
+            return
         path, content_type = PAGE.get(self.path, (Path(), ""))
         body = path.read_bytes() if content_type else b""
         self.send_response(200 if content_type else 404)
@@ -104,7 +108,7 @@ class _Pages(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _page(seen: Callable[[str], None]) -> Iterator[str]:
+def _page(seen: Callable[[str], bool]) -> Iterator[str]:
     handler = type("Pages", (_Pages,), {"seen": staticmethod(seen)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -128,17 +132,18 @@ def show(jobs: list[TextJob], *, at_once: int = 3, timeout: float = 290) -> list
 
 
 def watch(
-    jobs: list[LiveJob], loaded: threading.Event, *, timeout: float = 290
+    jobs: list[LiveJob], loaded: threading.Event, begin: threading.Event, *, timeout: float = 290
 ) -> list[dict[str, Any]]:
     """As ``play``, of live presentations as they come; all at once. ``loaded`` is set when the
-    players are ready to begin; they do when there is a manifest."""
+    players are ready; they start when ``begin`` is set."""
     pages = 0
 
-    def seen(path: str) -> None:
+    def seen(path: str) -> bool:
         nonlocal pages
         pages += path == "/live.js"
         if pages == len(jobs):
             loaded.set()
+        return begin.is_set() or path != "/begin"
 
     return _drive("live.html", [asdict(job) for job in jobs], len(jobs), timeout, seen)
 
@@ -157,9 +162,9 @@ def _drive(
     jobs: list[dict[str, Any]],
     at_once: int,
     timeout: float,
-    seen: Callable[[str], None] = lambda path: None,
+    seen: Callable[[str], bool] = lambda path: True,
 ) -> list[dict[str, Any]]:
-    """``seen`` is called with each path that a page loads, by any thread."""
+    """``seen`` is called with each path that a page loads, by any thread: whether it is there."""
     with _page(seen) as url:
         request = {
             "page": url + page,

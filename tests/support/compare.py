@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 from tests.support.assets import Asset, SourceStream, presented, source_of, streams, whole
-from tests.support.frames import Frame, decode, dropped, probe
+from tests.support.frames import Frame, decode_all, dropped, probe
 
 MOVIE_TICK = Fraction(1, 1000)
 
@@ -43,16 +42,6 @@ def assert_same(
         assert abs(late) <= MOVIE_TICK, f"{what}: frame {index} is {float(late):+.6f} s off"
 
 
-def source_of_stream(asset: Asset, stream: dict[str, Any]) -> SourceStream:
-    """The source of a stream that ffprobe found in a served manifest."""
-    return source_of(
-        asset,
-        stream["codec_type"],
-        height=stream.get("height"),
-        channels=stream.get("channels"),
-    )
-
-
 def assert_all_streams(
     asset: Asset, url: str, *, together: bool, offset: Fraction = Fraction(0)
 ) -> set[SourceStream]:
@@ -61,16 +50,17 @@ def assert_all_streams(
     ``offset``: seconds by which all times are later, by intent. ``together``: in one run; ffmpeg's
     DASH demuxer stops with the first Representation to end, so DASH needs one run for each.
     """
-    listed = [s for s in probe(url) if s["codec_type"] in {"audio", "video"}]
-    assert listed, url
-    maps = [f"0:{stream['index']}" for stream in listed]
-    decoded = decode(url, *maps) if together else [decode(url, selector)[0] for selector in maps]
+    if together:
+        decoded = decode_all(url)
+    else:
+        listed = [s for s in probe(url) if s["codec_type"] in {"audio", "video"}]
+        assert listed, url
+        decoded = [one for s in listed for one in decode_all(url, only=f"0:{s['index']}")]
     sources = set()
-    for stream, frames in zip(listed, decoded, strict=True):
-        source = source_of_stream(asset, stream)
+    for number, one in enumerate(decoded):
+        source = source_of(asset, one.kind, height=one.height, channels=one.channels)
         sources.add(source)
-        what = f"{url} {stream['codec_name']} {stream['index']}"
-        assert_same(asset, source, frames, what, offset)
+        assert_same(asset, source, one.frames, f"{url} {one.kind} {number}", offset)
     return sources
 
 

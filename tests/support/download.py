@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sidecar.mux.plan import FileRanges, Inline, MixedRanges, Plan
+from sidecar.mux.plan import OF_INLINE, FileRanges, Inline, MixedRanges, Plan
 from tests.support.isobmff import boxes, find
 
 
@@ -209,14 +209,13 @@ def _stretches(plan: Plan) -> Iterator[tuple[str, int, int, bytes]]:
         assert isinstance(part, FileRanges | MixedRanges)
         count = len(part.offset)
         assert count and (part.lengths > 0).all()
-        sources = (
-            [part.sources[which] for which in part.which.tolist()]
-            if isinstance(part, MixedRanges)
-            else [part.source] * count
-        )
-        yield from (
-            (source.path, offset, length, b"")
-            for source, offset, length in zip(
-                sources, part.offset.tolist(), part.lengths.tolist(), strict=True
-            )
-        )
+        which = part.which.tolist() if isinstance(part, MixedRanges) else [0] * count
+        sources = part.sources if isinstance(part, MixedRanges) else (part.source,)
+        for at, offset, length in zip(
+            which, part.offset.tolist(), part.lengths.tolist(), strict=True
+        ):
+            if at == OF_INLINE:
+                assert isinstance(part, MixedRanges) and offset + length <= len(part.inline)
+                yield "", 0, length, part.inline[offset : offset + length]
+            else:
+                yield sources[at].path, offset, length, b""

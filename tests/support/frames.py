@@ -18,6 +18,16 @@ class Frame:
     hash: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """The frames of one stream. ``height`` and ``channels``: of video, and of sound."""
+
+    kind: str
+    height: int | None
+    channels: int | None
+    frames: list[Frame]
+
+
 def decode(
     url: str, *maps: str, ignore_edits: bool = False, timeout: float = 180
 ) -> list[list[Frame]]:
@@ -26,6 +36,20 @@ def decode(
     ``ignore_edits``: every sample of the file, also those that an edit list leaves out.
     Raises ``AssertionError`` with ffmpeg's words when it fails or complains of anything.
     """
+    found = _decoded(url, maps, ignore_edits, timeout)
+    assert len(found) == len(maps), f"{url}: {maps}: {len(found)} streams"
+    return [one.frames for one in found]
+
+
+def decode_all(url: str, *, only: str | None = None, timeout: float = 180) -> list[Decoded]:
+    """All video and sound of ``url``, or that of the stream specifier ``only``.
+
+    Raises ``AssertionError`` as ``decode`` does.
+    """
+    return _decoded(url, (only,) if only else ("0:v?", "0:a?"), False, timeout)
+
+
+def _decoded(url: str, maps: tuple[str, ...], ignore_edits: bool, timeout: float) -> list[Decoded]:
     command = ["ffmpeg", "-nostdin", "-v", "warning", "-copyts"]
     command += ["-ignore_editlist", "1"] if ignore_edits else []
     command += [*_input(url)]
@@ -34,17 +58,37 @@ def decode(
     command += ["-vsync", "passthrough", "-f", "framemd5", "-"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
-    frames: list[list[Frame]] = [[] for _ in maps]
-    bases: dict[int, Fraction] = {}
+    frames: dict[int, list[Frame]] = {}
+    head: dict[tuple[str, int], str] = {}
+    channels: dict[int, int] = {}
     for line in run.stdout.splitlines():
-        if line.startswith("#tb "):
-            index, base = line[4:].split(":")
-            bases[int(index)] = Fraction(base.strip())
-        elif line and not line.startswith("#"):
-            index, _dts, pts, _duration, _size, md5 = (part.strip() for part in line.split(","))
-            frames[int(index)].append(Frame(int(pts) * bases[int(index)], md5))
-    assert all(frames), f"no frames: {' '.join(command)}\n{run.stderr}"
-    return frames
+        if line.startswith("#"):
+            name, _, rest = line[1:].partition(" ")
+            index, colon, value = rest.partition(": ")
+            if colon and index.isdigit():
+                head[name, int(index)] = value
+                frames.setdefault(int(index), [])
+        elif line:
+            number, _dts, pts, duration, size, md5 = (part.strip() for part in line.split(","))
+            stream = int(number)
+            frames[stream].append(Frame(int(pts) * Fraction(head["tb", stream]), md5))
+            # Two bytes a sample, and as many ticks as samples.
+            channels.setdefault(stream, int(size) // (2 * int(duration)))
+    assert frames and all(frames.values()), f"no frames: {' '.join(command)}\n{run.stderr}"
+    found = []
+    for stream, shown in sorted(frames.items()):
+        kind = head["media_type", stream]
+        is_video = kind == "video"
+        height = int(head["dimensions", stream].partition("x")[2]) if is_video else None
+        found.append(
+            Decoded(
+                kind=kind,
+                height=height,
+                channels=None if is_video else channels[stream],
+                frames=shown,
+            )
+        )
+    return found
 
 
 def _input(url: str) -> list[str]:

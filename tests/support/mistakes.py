@@ -220,6 +220,17 @@ MISTAKES = (
     ),
     # calls
     Mistake(
+        name="a slip of the pen in a call",
+        lua="vod = origin.locaton [[\nusp_handle_ism on;\n]]",
+        says='origin has no "locaton" (did you mean "location"?)',
+        line=1,
+    ),
+    Mistake(
+        name="a call that there is not",
+        lua="vod = origin.server [[ usp_handle_ism on; ]]",
+        says='origin has no "server"',
+    ),
+    Mistake(
         name="no string for http",
         lua="origin.http(64)",
         says="origin.http takes one string of directives",

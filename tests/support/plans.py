@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.mux.plan import FileRanges, HeadedRanges, Inline, Plan
+from sidecar.mux.plan import OF_INLINE, FileRanges, HeadedRanges, Inline, MixedRanges, Plan
 from sidecar.service.reader import MediaReader
 from sidecar.storage.source import ReadRange
 
@@ -20,9 +20,17 @@ def body(plan: Plan, read: ReadRange | None = None) -> bytes:
                 for at, length in zip(offset.tolist(), lengths.tolist(), strict=True):
                     pieces.append(read(source, at, length))
             case HeadedRanges(sources, which, offset, lengths, heads):
-                rows = zip(which.tolist(), offset.tolist(), lengths.tolist(), heads, strict=True)
-                for file, at, length, head in rows:
+                headed = zip(which.tolist(), offset.tolist(), lengths.tolist(), heads, strict=True)
+                for file, at, length, head in headed:
                     pieces += [head, read(sources[file], at, length)]
+            case MixedRanges(sources, which, offset, lengths, inline):
+                rows = zip(which.tolist(), offset.tolist(), lengths.tolist(), strict=True)
+                for file, at, length in rows:
+                    if file == OF_INLINE:
+                        assert at + length <= len(inline)
+                        pieces.append(inline[at : at + length])
+                    else:
+                        pieces.append(read(sources[file], at, length))
             case _:
                 raise AssertionError(f"no bytes for {type(part).__name__}")
     files.close()

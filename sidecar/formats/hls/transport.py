@@ -24,9 +24,9 @@ from sidecar.timeline.segments import SegmentList
 _TS_TYPE = "video/mp2t"
 _AUDIO_TYPES = {"aac": "audio/aac", "ac3": "audio/ac3", "ec3": "audio/eac3", "mp3": "audio/mpeg"}
 # Segments that a sequential client asks for next, and that may be made before it does.
-_FOLLOWING = 4
+_FOLLOWING = 8
 # Bytes of samples that may stand in memory for segments that are made along with another.
-_TOGETHER = 8 << 20
+_TOGETHER = 6 << 20
 
 
 def answer_ts_segment(request: Request) -> Answer:

@@ -8,7 +8,9 @@ const LIVE = {
     hls: (video, url, report) => {
         const hls = new Hls({ enableWorker: false });
         hls.on(Hls.Events.ERROR, (_, data) => {
-            report.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error ?? ""}`);
+            const { type, details, fatal, error, frag } = data;
+            const of = frag ? ` ${frag.type} ${frag.sn}` : "";
+            report.errors.push(`${type} ${details}${of} fatal=${fatal} ${error ?? ""}`);
         });
         hls.loadSource(url);
         hls.attachMedia(video);
@@ -55,8 +57,7 @@ async function watch({ player, url, seconds }) {
     };
     video.requestVideoFrameCallback(look);
 
-    // Who comes before the encoder is told that there is nothing yet.
-    while (!(await fetch(url, { cache: "no-store" })).ok) {
+    while ((await fetch("/begin", { cache: "no-store" })).status !== 200) {
         await wait(100);
     }
     LIVE[player](video, url, report);

@@ -12,6 +12,28 @@ const FRAME_SECONDS = 1 / 25;
 const PATIENCE_MS = 90000;
 
 
+// What each player is made of.
+const SCRIPTS = {
+    hls: ["/hls.js"],
+    dash: ["/dash.js"],
+    smooth: ["/dash.js", "/dash.mss.js"],
+    shaka: ["/shaka.js"],
+    file: [],
+};
+
+
+async function load(player) {
+    for (const src of SCRIPTS[player]) {
+        await new Promise((resolve, reject) => {
+            const script = document.createElement("script");
+            Object.assign(script, { src, onload: resolve });
+            script.onerror = () => reject(new Error(`${src} is not there`));
+            document.head.append(script);
+        });
+    }
+}
+
+
 // What is on screen: [its media time in seconds, the frame number that it carries], or null while
 // there is no picture. See Barcode in tests/support/media.py. Time and picture are those of one
 // frame, however late this is called: a canvas would show what has come since then.
@@ -203,6 +225,7 @@ const ATTACH = { hls: attachHls, file: attachFile, shaka: attachShaka };
 // Plays from the start, seeks forwards and back, switches renditions, and plays to the end.
 // early: switches before it seeks, and buffers little until then.
 async function run({ player, url, seeks, early }) {
+    await load(player);
     const video = document.querySelector("video");
     const context = canvasFor();
     const report = {

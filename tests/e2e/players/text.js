@@ -62,6 +62,7 @@ function textOf(cue) {
 
 // looks: [[time, whether there is text]], seconds. count: how many cues there are.
 window.run = async (job) => {
+    await load(job.player);
     const video = document.querySelector("video");
     const report = { errors: [], tracks: [], cues: [], entered: [], shown: [], ended: false };
     const select = (job.player === "hls" ? attachHls : attachDash)(video, job, report);

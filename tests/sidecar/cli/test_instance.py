@@ -70,8 +70,8 @@ def test_a_configuration_may_have_no_encoders() -> None:
 
 
 def test_a_port_that_could_be_any_of_several_is_refused() -> None:
-    several = CONF.replace("listen 8080;", "listen 80;\n        listen 443 ssl;")
-    with pytest.raises(click.ClickException, match="listens on 80, 443: --port cannot"):
+    several = CONF.replace("listen 8080;", "listen 81;\n        listen 443 ssl;")
+    with pytest.raises(click.ClickException, match="listens on 81, 443: --port cannot"):
         render(several, port=9000, workers=1)
     assert "listen 443 ssl;" in render(several, port=443, workers=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.cli.instance import PROJECT
-from sidecar.cli.listens import isolated, moved, public_ports, settled
+from sidecar.cli.listens import isolated, moved, public_ports, replaced_port, settled
 
 CONF = (PROJECT / "openresty.conf").read_text()
 
@@ -43,9 +43,8 @@ def test_the_ports_of_clients() -> None:
     assert public_ports("http { }") == []
 
 
-def test_the_one_port_is_moved_wherever_it_stands() -> None:
-    made = moved(OWN, 9000)
-    assert made is not None
+def test_a_port_is_moved_wherever_it_stands() -> None:
+    made = moved(OWN, {80: 9000, 81: 9001, 18080: 9002})
     assert [line.strip() for line in made.splitlines() if "listen" in line] == [
         "# listen 81;",
         "listen 9000 default_server;",
@@ -64,14 +63,29 @@ def test_the_one_port_is_moved_wherever_it_stands() -> None:
         (" listen localhost;", " listen localhost:7;"),
         (" listen host80;", " listen host80:7;"),
         (" listen [::1];", " listen [::1]:7;"),
-        (" listen 8080;\n listen 8443 ssl;", " listen 7;\n listen 8443 ssl;"),
-        (" listen 80;\n listen 443 ssl;", None),
-        (" listen 80;\n listen 7;", " listen 80;\n listen 7;"),
+        (" listen 80;\n listen 443 ssl;", " listen 7;\n listen 9443 ssl;"),
+        (" listen [::]:443 ssl http2;", " listen [::]:9443 ssl http2;"),
+    ],
+)
+def test_what_else_a_listen_says_stays(before: str, after: str) -> None:
+    assert moved(before, {80: 7, 443: 9443}) == after
+    assert moved(before, {80: 80, 443: 443}) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "old"),
+    [
+        (" listen localhost;", 80),
+        (" listen 9999;", 9999),
+        (" listen 80;\n listen 8080;\n listen 8443 ssl;", 8080),
+        (" listen 443 ssl;\n listen 80;", 80),
+        (" listen 80;\n listen 7;", 7),
+        (" listen 443 ssl;\n listen 81;", None),
         (" listen unix:/run/x;", None),
     ],
 )
-def test_which_port_is_moved(before: str, after: str | None) -> None:
-    assert moved(before, 7) == after
+def test_which_port_is_replaced(text: str, old: int | None) -> None:
+    assert replaced_port(text, 7) == old
 
 
 def test_a_check_reaches_nobody() -> None:

@@ -94,3 +94,13 @@ def test_nobody_is_not_identified() -> None:
     child.wait()
     with pytest.raises(ProcessLookupError):
         identify(child.pid)
+
+
+def test_a_child_that_has_ended_at_once_is_dead_rather_than_nobody() -> None:
+    child = sleeper()
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    process = identify(child.pid)
+    assert not process.is_alive
+    process.stop(((signal.SIGTERM, 0.1),))
+    assert child.wait() == -signal.SIGKILL

@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,6 +22,7 @@ from sidecar.cli.instance import PROJECT, admin_port_of
 from sidecar.cli.processes import Process, read_state
 from tests.support.media import generated
 from tests.support.ports import free_port
+from tests.support.tls import listen
 
 pytestmark = [
     pytest.mark.e2e,
@@ -170,6 +174,26 @@ def test_an_empty_folder_can_be_served(instances: Instances) -> None:
     assert instances.start("one").returncode == 0
 
 
+def test_a_trial_beside_a_server_that_has_the_ports(instances: Instances) -> None:
+    text = (PROJECT / "openresty.conf").read_text()
+    secure = listen(instances.folder, 443)
+    conf = instances.folder / "openresty.conf"
+    conf.write_text(text.replace("listen 8080;\n", f"listen 80;\n{secure}", 1))
+    started = instances.start("one", "--conf", conf, "--workers", 1)
+    assert started.returncode == 0, started.stderr
+    assert instances.status("one") == 200
+    moved = re.search(
+        r"^port 443 of the configuration is (\d+) here$", started.stdout, re.MULTILINE
+    )
+    assert moved
+    context = ssl.create_default_context(cafile=instances.folder / "cert.pem")
+    with (
+        socket.create_connection(("127.0.0.1", int(moved[1])), timeout=60) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        assert connection.version()
+
+
 def broken_conf(folder: Path) -> Path:
     text = (PROJECT / "openresty.conf").read_text()
     conf = folder / "openresty.conf"
@@ -192,6 +216,9 @@ def test_check_conf_runs_what_nginx_does_not_test(tmp_path: Path) -> None:
     bad = origin("check-conf", "--conf", broken_conf(tmp_path))
     assert bad.returncode == 1
     assert 'directive "usp_handle_isn"' in bad.stderr
+    head, said = bad.stderr.splitlines()
+    assert head.endswith("openresty.conf does not start")
+    assert re.match(r"nginx: \[error\] init_by_lua error: openresty\.conf:\d+: directive ", said)
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "stop"])

@@ -22,12 +22,13 @@ from sidecar.media.index import index_media
 from sidecar.media.presentation import Presentation
 from sidecar.media.text.ttml import read_ttml
 from sidecar.media.text.webvtt import read_webvtt
-from sidecar.mux.plan import FileRanges, Inline, Plan
+from sidecar.mux.plan import FileRanges, Plan
 from sidecar.storage.source import ReadRange, SourceIdentity
 from sidecar.timeline.clips import Clip
 from tests.support.boxes import FTYP, Trak, box, elst, moov
 from tests.support.isobmff import boxes, read_init, read_segment
 from tests.support.memory_source import MemorySource
+from tests.support.plans import body
 from tests.support.requests import ask, text
 from tests.support.smooth import read_fragment, read_manifest
 from tests.support.text import decode_wvtt
@@ -81,15 +82,7 @@ class Film:
         return ask(self.shown, path, read=self.read, **given).plan
 
     def body(self, path: str, **given: Any) -> bytes:
-        whole = b""
-        for part in self.plan(path, **given).parts:
-            if isinstance(part, FileRanges):
-                for offset, length in zip(part.offset.tolist(), part.lengths.tolist(), strict=True):
-                    whole += self.data[offset : offset + length]
-            else:
-                assert isinstance(part, Inline)
-                whole += part.data
-        return whole
+        return body(self.plan(path, **given), self.read)
 
     def hls(self) -> Shown:
         found = set()

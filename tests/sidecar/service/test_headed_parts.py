@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sidecar.mux.plan import CacheClass, HeadedRanges, Part, Plan
+from sidecar.mux.plan import CacheClass, HeadedRanges, MixedRanges, Part, Plan
 from sidecar.rpc import origin_pb2
 from sidecar.service.convert import SourceTable, write_plan
 from sidecar.storage.source import SourceIdentity
@@ -46,6 +46,18 @@ def pieces(plan: origin_pb2.Plan) -> list[tuple[str, int, int] | bytes]:
             else:
                 found.append((plan.sources[source].path, offset, length))
     return found
+
+
+def test_ranges_of_files_and_of_bytes_take_turns_as_they_like() -> None:
+    which = np.array([-1, 0, 0, -1, 1], dtype=np.int64)
+    offset = np.array([3, 10, 5, 0, 7], dtype=np.int64)
+    part = MixedRanges(FILES, which, offset, offset + 1, b"abcdefgh")
+    video, audio = (file.path for file in FILES)
+    found = encoded(part)
+    assert pieces(found) == [b"defg", (video, 10, 11), (video, 5, 6), b"a", (audio, 7, 8)]
+    assert found.length == 30
+    other = MixedRanges(FILES, which, offset, offset + 1, b"abcdefgH")
+    assert encoded(other).etag != found.etag
 
 
 @pytest.mark.parametrize("size", [1, 20, 127, 128, 20_000])

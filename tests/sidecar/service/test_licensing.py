@@ -194,6 +194,9 @@ def test_what_cannot_be_read_is_told_of(tmp_path: Path) -> None:
         "absent.key: No such file or directory",
     ]
     assert "not trusted" in refused(known, VOD, (issued(),))
+    for sent in (None, ()):
+        sentence = "streaming needs a license key: the key cannot be read"
+        assert refused(known, VOD, sent) == sentence, "neither its file nor that there is none"
 
 
 def test_the_environment_is_verified_at_the_start() -> None:

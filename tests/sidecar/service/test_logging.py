@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -61,6 +63,21 @@ def test_for_eyes() -> None:
     first, second, *_ = lines("console")
     assert "of no call" in first and "file=a" in first
     assert "request_id=r1" in second and "path='/a b.ism'" in second and "\x1b" not in second
+
+
+def test_lines_of_several_processes_do_not_mix() -> None:
+    """Each is one write, where Python does not gather them either."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        subprocess.run(
+            [sys.executable, "-c", SPEAK.format(format="json")],
+            stderr=theirs.fileno(),
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            check=True,
+        )
+        writes = [ours.recv(1 << 16) for _ in range(4)]
+    for write in writes:
+        assert write.endswith(b"}\n") and json.loads(write)
 
 
 def test_nobody_listens() -> None:
