@@ -11,7 +11,6 @@ from sidecar.errors import BadRequest, Forbidden, NotFound, StorageError
 from sidecar.storage.source import SourceIdentity
 
 MANIFEST_EXTENSIONS = frozenset({".ism"})
-LIVE_EXTENSION = ".isml"
 MEDIA_EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".m4a", ".mov", ".ismv", ".isma", ".ismt", ".cmfv", ".cmfa", ".cmft"}
 )
@@ -69,8 +68,6 @@ def resolve(
     asked = document_root.rstrip("/") + path
     pure = PurePosixPath(path)
     extension = pure.suffix.lower()
-    if extension == LIVE_EXTENSION:
-        raise NotFound(f"live channels (*{extension}) are not served by this version")
     if extension not in extensions:
         raise NotFound(f"files named *{extension} are not served")
     root = os.path.realpath(document_root)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from sidecar.live.connection import Outcome
+
 _PREFIX = "origin_sidecar_ingest"
 # Seconds: a manifest lists a fragment at once when it is in the index.
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0)
@@ -26,6 +28,9 @@ class IngestMetrics:
         self._fragment_bytes = Counter(
             f"{_PREFIX}_fragment_bytes", "Their bytes.", ("outcome",), registry=registry
         )
+        for outcome in Outcome:  # from 0 on
+            self._fragments.labels(outcome.value)
+            self._fragment_bytes.labels(outcome.value)
         self._bytes = Counter(
             f"{_PREFIX}_bytes", "Bytes that came, all together.", registry=registry
         )

@@ -42,11 +42,6 @@ def test_text_is_served_as_part_of_a_manifest_only(root: Path, manifest: Content
         resolve(str(root), "/vod/subs.vtt")
 
 
-def test_live_channels_are_told_of(root: Path) -> None:
-    with pytest.raises(NotFound, match=r"live channels \(\*\.isml\) are not served"):
-        resolve(str(root), "/vod/one.isml")
-
-
 def test_a_media_file_without_manifest(root: Path) -> None:
     content = resolve(str(root), "/top.mp4")
     assert (content.name, content.is_manifest) == ("top", False)
