@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sidecar.errors import NotFound
 from sidecar.formats.spec import Request
@@ -14,6 +15,7 @@ from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind, Samples
 from sidecar.mux.plan import CacheClass
 from sidecar.timeline.clips import Clip
+from sidecar.timeline.segments import SegmentList
 
 # What decoders need before a clip begins less than this before it, seconds.
 _LEAD = 120
@@ -35,28 +37,53 @@ def cache_class(request: Request) -> CacheClass:
     return CacheClass.MANIFEST
 
 
-def without_holes(tracks: Sequence[Rendition], clip: Clip) -> tuple[list[Rendition], Clip]:
-    """``tracks`` and ``clip`` for a file: what was never received is a pause, in which the frame
-    before it stays, and times count from shortly before ``clip``, since those of a file must not
-    be large."""
+def without_holes(rendition: Rendition) -> Rendition:
+    """``rendition`` without what was never received: a pause, in which the frame before stays."""
+    held = _held(rendition)
+    track, samples = rendition.track, rendition.track.samples
+    sync, offsets = samples.sync, samples.composition_offset
+    kept = Samples(
+        decode_time=samples.decode_time[np.append(held, True)],
+        composition_offset=None if offsets is None else offsets[held],
+        size=samples.size[held],
+        offset=samples.offset[held],
+        sync=None if sync is None else sync[held],
+        fragment_start=None,
+    )
+    return replace(rendition, track=replace(track, samples=kept))
+
+
+def segments_without_holes(rendition: Rendition, segments: SegmentList) -> SegmentList:
+    """``segments`` of ``rendition`` as those of what ``without_holes`` makes of it."""
+    if segments.gap is None:
+        return segments
+    kept = np.append(~segments.gap, True)
+    before = np.concatenate(([0], np.cumsum(_held(rendition))))
+    return replace(
+        segments,
+        first_sample=before[segments.first_sample][kept],
+        start=segments.start[kept],
+        gap=None,
+    )
+
+
+def counted_from_clip(tracks: Sequence[Rendition], clip: Clip) -> tuple[list[Rendition], Clip]:
+    """``tracks`` and ``clip`` with times from shortly before it: those of a file that begins at 0
+    are small, and there is room to count them in finer ticks."""
     base = max(0, int(clip.begin or 0) - _LEAD)
     found = []
     for rendition in tracks:
         track, samples = rendition.track, rendition.track.samples
-        held = samples.size > 0
-        if rendition.kind is Kind.TEXT:
-            held[:] = True  # nothing is shown then
-        sync, offsets = samples.sync, samples.composition_offset
-        kept = Samples(
-            decode_time=samples.decode_time[np.append(held, True)] - base * track.timescale,
-            composition_offset=None if offsets is None else offsets[held],
-            size=samples.size[held],
-            offset=samples.offset[held],
-            sync=None if sync is None else sync[held],
-            fragment_start=None,
-        )
-        found.append(replace(rendition, track=replace(track, samples=kept)))
+        moved = replace(samples, decode_time=samples.decode_time - base * track.timescale)
+        found.append(replace(rendition, track=replace(track, samples=moved)))
     return found, Clip(_earlier(clip.begin, base), _earlier(clip.end, base))
+
+
+def _held(rendition: Rendition) -> NDArray[np.bool_]:
+    """bool[n]: samples that were received; all of text, which shows nothing then."""
+    if rendition.kind is Kind.TEXT:
+        return np.ones(len(rendition.track.samples), dtype=np.bool_)
+    return rendition.track.samples.size > 0
 
 
 def _earlier(time: Fraction | None, base: int) -> Fraction | None:

@@ -8,7 +8,13 @@ from fractions import Fraction
 
 from sidecar.errors import NotFound
 from sidecar.formats.download.choice import all_tracks, usual_tracks
-from sidecar.formats.download.growing import cache_class, require_end, without_holes
+from sidecar.formats.download.growing import (
+    cache_class,
+    counted_from_clip,
+    require_end,
+    segments_without_holes,
+    without_holes,
+)
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.media.options import Options
 from sidecar.media.presentation import Rendition
@@ -58,8 +64,12 @@ def answer_fragmented(request: Request) -> Answer:
     for rendition in _of_type(_tracks(request), audio_only):
         if is_rewritten(rendition):
             continue
-        policy = _FRAGMENTS if request.live is None else _SENT
-        segments = request.timeline.segments(rendition, policy)
+        if request.live is None:
+            segments = request.timeline.segments(rendition, _FRAGMENTS)
+        else:
+            sent = request.timeline.segments(rendition, _SENT)
+            segments = segments_without_holes(rendition, sent)
+            rendition = without_holes(rendition)
         which = clipped(segments, request.clip)
         if which:
             tracks.append(Fragments(rendition=rendition, segments=segments, which=which))
@@ -74,7 +84,7 @@ def _progressive(request: Request, tracks: Sequence[Rendition], *, audio_only: b
     clip = request.clip
     wanted = [one for one in _of_type(tracks, audio_only) if not _loses_its_times(one, clip)]
     if request.live is not None:
-        wanted, clip = without_holes(wanted, clip)
+        wanted, clip = counted_from_clip([without_holes(one) for one in wanted], clip)
     cuts = cut(wanted, clip)
     if not cuts:
         raise NotFound("none of the tracks presents anything then")

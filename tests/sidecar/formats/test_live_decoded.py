@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,16 +20,18 @@ from sidecar.live.parser import StreamParser
 from sidecar.live.point import Point
 from sidecar.media.options import parse_options
 from sidecar.media.server_manifest import ServerManifest, write_server_manifest
-from sidecar.mux.plan import CacheClass, FileRanges, HeadedRanges, Inline, MixedRanges, Plan
+from sidecar.mux.plan import CacheClass, Plan
 from sidecar.service.content import Content
 from sidecar.service.live import PublishingPoint, Question, answer_live
 from sidecar.service.reader import MediaReader
 from tests.support.download import read_tracks
 from tests.support.f4m_download import download as download_hds
-from tests.support.frames import decode
+from tests.support.frames import Frame, decode
 from tests.support.media import generated
+from tests.support.plans import body
 from tests.support.yt_dlp import download as download_smooth
 
+SOURCE = "bframes_closed.mp4"
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
 
@@ -72,25 +75,7 @@ class Published:
         return self.point.seal(request, answer.plan).plan
 
     def body(self, path: str, query: str = "") -> bytes:
-        plan = self.ask(path, query)
-        data = b"".join(self._pieces(plan))
-        assert len(data) == plan.length
-        return data
-
-    def _pieces(self, plan: Plan) -> Iterator[bytes]:
-        for part in plan.parts:
-            if isinstance(part, Inline):
-                yield bytes(part.data)
-                continue
-            assert isinstance(part, FileRanges | MixedRanges | HeadedRanges)
-            sources = (part.source,) if isinstance(part, FileRanges) else part.sources
-            for at, (offset, length) in enumerate(
-                zip(part.offset.tolist(), part.lengths.tolist(), strict=True)
-            ):
-                if isinstance(part, HeadedRanges):
-                    yield part.heads[at]
-                source = 0 if isinstance(part, FileRanges) else int(part.which[at])
-                yield self.reader(sources[source], offset, length)
+        return body(self.ask(path, query), self.reader)
 
     @contextmanager
     def served(self) -> Iterator[str]:
@@ -126,10 +111,20 @@ class Published:
             server.server_close()
 
 
-def remuxed(folder: Path, file: str, *arguments: str) -> Path:
-    """``file`` of the generated media, muxed as an encoder would."""
+def remuxed(folder: Path, *arguments: str) -> Path:
+    """The source, muxed as an encoder would."""
     path = folder / "pushed.bin"
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(generated(file)), "-c", "copy"]
+    command = [
+        "ffmpeg",
+        "-nostdin",
+        "-v",
+        "error",
+        "-y",
+        "-i",
+        str(generated(SOURCE)),
+        "-c",
+        "copy",
+    ]
     subprocess.run([*command, *arguments, str(path)], check=True)
     return path
 
@@ -142,10 +137,19 @@ def hashes(path: Path, selector: str) -> list[str]:
     return [frame.hash for frame in decode(str(path), selector)[0]]
 
 
+@cache
+def encoded(kind: str) -> list[Frame]:
+    """What the encoder was given: video (``v``) or audio (``a``)."""
+    return decode(str(generated(SOURCE)), f"0:{kind}:0")[0]
+
+
+def given(kind: str) -> list[str]:
+    return [frame.hash for frame in encoded(kind)]
+
+
 @pytest.mark.parametrize("encoder", [SMOOTH, CMAF], ids=["smooth", "cmaf"])
 def test_yt_dlp_gets_what_was_sent_as_smooth(encoder: tuple[str, ...], tmp_path: Path) -> None:
-    source = generated("bframes_closed.mp4")
-    published = Published(tmp_path, ("main", remuxed(tmp_path, "bframes_closed.mp4", *encoder)))
+    published = Published(tmp_path, ("main", remuxed(tmp_path, *encoder)))
     folder = tmp_path / "got"
     folder.mkdir()
     with published.served() as url:
@@ -153,7 +157,7 @@ def test_yt_dlp_gets_what_was_sent_as_smooth(encoder: tuple[str, ...], tmp_path:
     assert len(found) == 2
     for one in found:
         kind = "v" if one.format.get("vcodec") not in (None, "none") else "a"
-        served, wanted = hashes(one.file, f"0:{kind}:0"), hashes(source, f"0:{kind}:0")
+        served, wanted = hashes(one.file, f"0:{kind}:0"), given(kind)
         if kind == "v":
             assert served == wanted
         else:
@@ -163,21 +167,19 @@ def test_yt_dlp_gets_what_was_sent_as_smooth(encoder: tuple[str, ...], tmp_path:
 
 @pytest.mark.parametrize("encoder", [SMOOTH, CMAF], ids=["smooth", "cmaf"])
 def test_yt_dlp_gets_what_was_sent_as_hds(encoder: tuple[str, ...], tmp_path: Path) -> None:
-    source = generated("bframes_closed.mp4")
-    published = Published(tmp_path, ("main", remuxed(tmp_path, "bframes_closed.mp4", *encoder)))
+    published = Published(tmp_path, ("main", remuxed(tmp_path, *encoder)))
     got = tmp_path / "got.flv"
     with published.served() as url:
         download_hds(f"{url}/.f4m", got)
-    assert hashes(got, "0:v:0") == hashes(source, "0:v:0")
+    assert hashes(got, "0:v:0") == given("v")
     # Sound may begin with what primes the decoder, and end with the pictures.
-    assert "\n".join(hashes(source, "0:a:0")[2:-2]) in "\n".join(hashes(got, "0:a:0"))
+    assert "\n".join(given("a")[2:-2]) in "\n".join(hashes(got, "0:a:0"))
 
 
 @pytest.mark.parametrize("encoder", [SMOOTH, CMAF], ids=["smooth", "cmaf"])
 @pytest.mark.parametrize("kind", ["mp4", "ismv"])
 def test_a_download_of_what_is_over(encoder: tuple[str, ...], kind: str, tmp_path: Path) -> None:
-    source = generated("bframes_closed.mp4")
-    pushed = remuxed(tmp_path, "bframes_closed.mp4", *encoder)
+    pushed = remuxed(tmp_path, *encoder)
     published = Published(tmp_path, ("main", pushed), stop=False)
     with pytest.raises(NotFound, match="vbegin to vend"):
         published.ask(f"ch.{kind}")
@@ -188,32 +190,32 @@ def test_a_download_of_what_is_over(encoder: tuple[str, ...], kind: str, tmp_pat
     file = tmp_path / "got.mp4"
     file.write_bytes(published.body(f"ch.{kind}", "vbegin=2&vend=6"))
     video, sound = decode(str(file), "0:v:0", "0:a:0")
-    wanted = hashes(source, "0:v:0")
+    wanted = given("v")
     assert [frame.hash for frame in video] == wanted[50:150]
     heard = [frame.hash for frame in sound][4:-4]
-    everything = hashes(source, "0:a:0")
+    everything = given("a")
     at = everything.index(heard[0])
     assert heard == everything[at : at + len(heard)]
     # Picture and sound are as far apart as in the source.
-    times = {frame.hash: frame.time for frame in decode(str(source), "0:a:0")[0]}
-    apart = video[0].time - decode(str(source), "0:v:0")[0][50].time
+    times = {frame.hash: frame.time for frame in encoded("a")}
+    apart = video[0].time - encoded("v")[50].time
     found = sound[4].time - times[sound[4].hash]
     late = 1024 / 48_000 if encoder is CMAF else 0  # ffmpeg forgets the priming of the first
     assert abs(float(found - apart) - late) < 0.03
 
 
 def test_a_download_of_all_when_it_has_ended(tmp_path: Path) -> None:
-    pushed = remuxed(tmp_path, "bframes_closed.mp4", *SMOOTH)
+    pushed = remuxed(tmp_path, *SMOOTH)
     published = Published(tmp_path, ("main", pushed))
     assert published.ask("ch.mp4").cache_class is CacheClass.MANIFEST
     file = tmp_path / "got.mp4"
     file.write_bytes(published.body("ch.mp4"))
-    assert hashes(file, "0:v:0") == hashes(generated("bframes_closed.mp4"), "0:v:0")
+    assert hashes(file, "0:v:0") == given("v")
 
 
 @pytest.mark.parametrize("kind", ["mp4", "ismv"])
 def test_a_download_with_a_hole(kind: str, tmp_path: Path) -> None:
-    data = remuxed(tmp_path, "bframes_closed.mp4", *CMAF).read_bytes()
+    data = remuxed(tmp_path, *CMAF).read_bytes()
     at, moofs = 0, []
     while at < len(data):
         size, name = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
@@ -225,7 +227,7 @@ def test_a_download_with_a_hole(kind: str, tmp_path: Path) -> None:
     published = Published(tmp_path, ("main", holed))
     file = tmp_path / "got.mp4"
     file.write_bytes(published.body(f"ch.{kind}"))
-    wanted = decode(str(generated("bframes_closed.mp4")), "0:v:0")[0]
+    wanted = encoded("v")
     found = decode(str(file), "0:v:0")[0]
     assert [one.hash for one in found] == [one.hash for one in wanted[:100] + wanted[150:]]
     assert found[100].time - found[99].time == wanted[150].time - wanted[99].time
@@ -236,12 +238,11 @@ def test_a_download_with_a_hole(kind: str, tmp_path: Path) -> None:
 
 def test_a_download_of_times_since_1970(tmp_path: Path) -> None:
     offset = ("-output_ts_offset", str(NOW // SECOND))
-    pushed = remuxed(tmp_path, "bframes_closed.mp4", *offset, *SMOOTH)
+    pushed = remuxed(tmp_path, *offset, *SMOOTH)
     published = Published(tmp_path, ("main", pushed))
     file = tmp_path / "got.mp4"
     file.write_bytes(published.body("ch.mp4", "vbegin=4.5&vend=7.5"))
-    source = str(generated("bframes_closed.mp4"))
-    assert hashes(file, "0:v:0") == hashes(Path(source), "0:v:0")[100:200]
+    assert hashes(file, "0:v:0") == given("v")[100:200]
     (heard,) = decode(str(file), "0:a:0")
     assert abs(float(heard[0].time)) < 0.03
     assert abs(len(heard) - 4 * 48_000 / 1024) <= 3
