@@ -31,9 +31,10 @@ class Shipped:
 
     ``modules``: for the top of the file. ``main``: for the main context. ``settings``: for the top
     of http. ``servers``: for its end, the upstream of the sidecar and the servers that clients do
-    not reach. ``ingest``: for servers that stream, what their handlers refer to. ``package_path``: where Lua finds ours. ``http_block``: the directives of
-    ``origin.http``, "" = none. ``worker_lua``, ``log_lua``: what Lua runs when a worker starts,
-    and after each request; "" = nothing.
+    not reach. ``ingest``: for servers that stream, what their handlers refer to.
+    ``package_path``: where Lua finds ours. ``http_block``: the directives of ``origin.http``,
+    "" = none. ``worker_lua``, ``log_lua``: what Lua runs when a worker starts, and after each
+    request; "" = nothing.
     """
 
     modules: tuple[Part, ...]
