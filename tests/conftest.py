@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 import pytest
@@ -58,4 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def license_keys() -> None:
     """What "make setup" makes, so that instances stream; nothing where it is there."""
-    make_keys(ROOT / "license")
+    lock_path = ROOT / ".cache" / "license.lock"
+    lock_path.parent.mkdir(exist_ok=True)
+    with lock_path.open("w") as lock:
+        # The other process of the suite wants them too.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make_keys(ROOT / "license")

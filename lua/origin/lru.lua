@@ -7,8 +7,10 @@ local _M = {}
 local mt = { __index = _M }
 
 
--- max_bytes: what the costs of all entries may add up to.
-function _M.new(max_bytes)
+-- max_bytes: what the costs of all entries may add up to. share: one that is
+-- larger than such a part of that is not kept, since it would push out
+-- everything else; 8 unless said.
+function _M.new(max_bytes, share)
     local ends = {}
     ends.after, ends.before = ends, ends
     return setmetatable({
@@ -17,6 +19,7 @@ function _M.new(max_bytes)
         bytes = 0,
         count = 0,
         max_bytes = max_bytes,
+        share = share or 8,
     }, mt)
 end
 
@@ -63,11 +66,10 @@ end
 
 
 -- Keeps value at the cost of that many bytes and drops the least recently
--- used ones. One that is larger than an eighth of the whole is not kept: it
--- would push out everything else.
+-- used ones. Returns whether it is kept.
 function _M:set(key, value, bytes)
     self:delete(key)
-    if bytes * 8 > self.max_bytes then
+    if bytes * self.share > self.max_bytes then
         return false
     end
 

@@ -25,6 +25,11 @@ local unchanged = files.unchanged
 -- costs less than sending what it plans.
 local WORKER_BYTES = 4194304
 
+-- Those that are too large for that: of downloads whose samples lie apart from
+-- each other, a hundred thousand ranges and more. Decoding one takes as long as
+-- sending dozens of segments.
+local LARGE_BYTES, LARGE_SHARE = 50331648, 2
+
 -- How long plans read ahead wait for their client, seconds: what was planned
 -- for those who have left goes first.
 local AHEAD_SECONDS = 600
@@ -39,6 +44,7 @@ local MARKED, FOLLOWED, AHEAD = 1, 2, 4
 
 local _M = {}
 local decoded = lru.new(WORKER_BYTES)
+local large = lru.new(LARGE_BYTES, LARGE_SHARE)
 local full_until = 0
 
 
@@ -58,15 +64,28 @@ local function is_valid(plan)
 end
 
 
+local function remember(key, plan)
+    if not decoded:set(key, plan, plan.cost) then
+        large:set(key, plan, plan.cost)
+    end
+end
+
+
+local function forget(key)
+    decoded:delete(key)
+    large:delete(key)
+end
+
+
 -- Returns the worker's plan for key when it has one that holds, else nil.
 function _M.find(key)
-    local plan = decoded:get(key)
+    local plan = decoded:get(key) or large:get(key)
     if not plan then
         return nil
     end
 
     if not is_valid(plan) then
-        decoded:delete(key)
+        forget(key)
         return nil
     end
 
@@ -102,7 +121,7 @@ function _M.find_shared(key)
         return nil
     end
 
-    decoded:set(key, plan, plan.cost)
+    remember(key, plan)
     if band(flags or 0, MARKED) == 0 then
         return plan
     end
@@ -130,7 +149,7 @@ function _M.keep(key, plan, text, followed)
         plan.expires = now() + plan.ttl
     end
 
-    decoded:set(key, plan, plan.cost)
+    remember(key, plan)
     shared.origin_plans:set(key, text, plan.ttl, followed and FOLLOWED or 0)
 end
 
@@ -186,7 +205,7 @@ end
 
 -- Forgets a plan that turned out not to hold.
 function _M.forget(key)
-    decoded:delete(key)
+    forget(key)
     shared.origin_plans:delete(key)
 end
 

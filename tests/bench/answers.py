@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
+from xml.etree import ElementTree
 
 
 class Wrong(Exception):
@@ -24,19 +25,20 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def get(self, path: str) -> bytes:
-        """The body; raises ``Wrong`` unless the status is 200."""
+    def get(self, path: str, range_: str = "") -> bytes:
+        """The body, or ``range_`` of it; raises ``Wrong`` unless the status says so."""
+        headers = {"Range": range_} if range_ else {}
         try:
-            response = self._request(path)
+            response = self._request(path, headers)
         except http.client.RemoteDisconnected:
-            response = self._request(path)
+            response = self._request(path, headers)
         body = response.read()
-        if response.status != 200:
+        if response.status != (206 if range_ else 200):
             raise Wrong(f"{path}: {response.status} {body[:200]!r}")
         return body
 
-    def _request(self, path: str) -> http.client.HTTPResponse:
-        self._connection.request("GET", path)
+    def _request(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        self._connection.request("GET", path, headers=headers)
         return self._connection.getresponse()
 
     def timed(self, path: str) -> float:
@@ -164,6 +166,42 @@ def fragments(client: Client, presentation: str) -> tuple[str, ...]:
     at = table.index(b"asrt") + 4 + 4 + 1 + 4
     segment, count = struct.unpack_from(">II", table, at)
     return tuple(f"{presentation}/{urls[-1]}Seg{segment}-Frag{n}" for n in range(1, count + 1))
+
+
+def smooth_fragments(client: Client, presentation: str) -> tuple[str, ...]:
+    """URL paths of the Smooth fragments of the video with the highest bitrate."""
+    manifest = ElementTree.fromstring(client.get(f"{presentation}/Manifest"))
+    stream = manifest.find("StreamIndex[@Type='video']")
+    if stream is None:
+        raise Wrong(f"{presentation}/Manifest: no video")
+    bitrate = max(int(level.get("Bitrate", "0")) for level in stream.iter("QualityLevel"))
+    template = stream.get("Url", "").replace("{bitrate}", str(bitrate))
+    time, times = 0, []
+    for chunk in stream.iter("c"):
+        time = int(chunk.get("t", time))
+        for _ in range(int(chunk.get("r", "1"))):
+            times.append(time)
+            time += int(chunk.get("d", "0"))
+    return tuple(f"{presentation}/{template.replace('{start time}', str(time))}" for time in times)
+
+
+def check_smooth(client: Client, fragments: Sequence[str], segments: Sequence[str]) -> None:
+    """The samples of the first ``fragments`` are those of the first of ``segments`` (CMAF);
+    raises ``Wrong``."""
+    each = len(fragments) // len(segments)
+    found = b"".join(_media_data(client.get(path)) for path in fragments[:each])
+    if found != _media_data(client.get(segments[0])):
+        raise Wrong(f"{fragments[0]}: not the samples of {segments[0]}")
+
+
+def _media_data(segment: bytes) -> bytes:
+    at = 0
+    while at < len(segment):
+        size, kind = struct.unpack_from(">I4s", segment, at)
+        if kind == b"mdat":
+            return segment[at + 8 : at + size]
+        at += size
+    raise Wrong("a segment without mdat")
 
 
 def check_flv(client: Client, fragment: str) -> None:

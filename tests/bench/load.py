@@ -41,10 +41,18 @@ class LoadFailed(Exception):
 
 
 def hammer(
-    url: str, *, connections: int, seconds: float, worker: int, paths: Path | None = None
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    worker: int,
+    paths: Path | None = None,
+    headers: Iterable[str] = (),
 ) -> Load:
-    """wrk on one URL, or going round the paths of a file, for ``seconds``."""
-    arguments = [url] if paths is None else [url, "--", str(paths), "loop"]
+    """wrk on one URL, or going round the paths of a file, for ``seconds``. ``headers``: lines of
+    every request."""
+    arguments = [argument for line in headers for argument in ("-H", line)]
+    arguments += [url] if paths is None else [url, "--", str(paths), "loop"]
     before = cpu_seconds(worker)
     report, _ = _wrk(arguments, connections=connections, seconds=seconds)
     spent = cpu_seconds(worker) - before

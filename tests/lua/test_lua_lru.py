@@ -16,13 +16,15 @@ KEY = st.integers(0, 12)
 STEP = st.one_of(
     st.tuples(st.just("get"), KEY, st.just(0)),
     st.tuples(st.just("delete"), KEY, st.just(0)),
-    st.tuples(st.just("set"), KEY, st.integers(0, 20)),
+    st.tuples(st.just("set"), KEY, st.integers(0, 24)),
 )
 
 
-@given(st.lists(STEP, max_size=60))
-def test_it_keeps_what_was_used_last_within_its_bytes(steps: list[tuple[str, int, int]]) -> None:
-    cache, model = NEW(80), OrderedDict[int, tuple[int, int]]()
+@given(st.lists(STEP, max_size=60), st.sampled_from([(), (4,)]))
+def test_it_keeps_what_was_used_last_within_its_bytes(
+    steps: list[tuple[str, int, int]], share: tuple[int, ...]
+) -> None:
+    cache, model = NEW(80, *share), OrderedDict[int, tuple[int, int]]()
     for value, (verb, key, cost) in enumerate(steps):
         if verb == "get":
             expected = model.get(key, (None, 0))[0]
@@ -34,7 +36,7 @@ def test_it_keeps_what_was_used_last_within_its_bytes(steps: list[tuple[str, int
             cache[b"delete"](cache, key)
         else:
             model.pop(key, None)
-            kept = cost <= 10
+            kept = cost <= (20 if share else 10)
             if kept:
                 model[key] = (value, cost)
             while sum(cost for _, cost in model.values()) > 80:

@@ -32,7 +32,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeStack]:
             "map $sent_http_content_type $origin_expires",
             "location = /crossdomain.xml",
             "location = /clientaccesspolicy.xml",
-            r"location ~ \.mp4$",
+            r"location ~* \.mp4$",
         ):
             text = in_force(text, first)
         expires = "expires $origin_expires;"
