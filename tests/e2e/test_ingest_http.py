@@ -117,15 +117,16 @@ def chunk(connection: RawConnection, data: bytes) -> None:
 )
 def test_ffmpeg(stack: Stack, client: Client, channel: str, output: tuple[str, ...]) -> None:
     subprocess.run([*FFMPEG, *output, f"{stack.base}{channel}/Streams(main)"], check=True)
+    # ffmpeg does not wait for the answer.
+    eventually(
+        lambda: f'"POST {channel}/Streams(main) HTTP/1.1" 200' in stack.access_log(), "its line"
+    )
     master = client.get(f"{channel}/.m3u8")
     media = next(line for line in master.text.splitlines() if line.endswith(".m3u8"))
     playlist = client.get(f"{channel}/{media}").text
     assert 3 < sum(map(float, re.findall(r"#EXTINF:([\d.]+)", playlist))) < 4.2
     segment = next(line for line in playlist.splitlines() if line and line[0] != "#")
     assert len(client.get(f"{channel}/{segment}").body) > 1000
-    eventually(
-        lambda: f'"POST {channel}/Streams(main) HTTP/1.1" 200' in stack.access_log(), "its line"
-    )
     (line,) = [one for one in stack.access_log().splitlines() if f"POST {channel}" in one]
     assert " FMP4_OK - - " in line and f'"{channel}"' in line
 
@@ -215,6 +216,18 @@ def test_elsewhere_points_must_be_there(stack: Stack, client: Client) -> None:
     assert client.get("/own.isml/.m3u8").text.startswith("#EXTM3U")
     for name in ("own.db3", "own.db3-wal", "own.db3-stamp"):
         assert client.request(f"/{name}").status == 404
+
+
+def test_an_encoder_that_does_not_wait_for_the_answer(
+    stack: Stack, client: Client, channel: str
+) -> None:
+    """All that it has sent is taken in, though its socket is closed at once."""
+    for n in range(8):
+        with encoding(stack, f"{channel}/Streams(s{n})") as encoder:
+            encoder.raw.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(ENDLESS), ENDLESS))
+    eventually(lambda: delivering(client, channel) == ["closed"] * 8, "all of them")
+    tracks = told(client, channel, "statistics")["tracks"]
+    assert sum(one["fragments"] for one in tracks) == 8 * ENDLESS.count(b"moof")  # type: ignore[attr-defined]
 
 
 def test_one_of_two_encoders_dies(stack: Stack, client: Client, channel: str) -> None:
