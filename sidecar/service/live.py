@@ -252,7 +252,7 @@ class PublishingPoint:
             presentation=presentation,
             selected=select(presentation, options) if question.kind.lists else presentation,
             clip=clip,
-            timeline=playable.timeline,
+            timeline=playable.timeline.shared(),
             options=options,
             virtual_path=question.virtual_path,
             match=question.match,

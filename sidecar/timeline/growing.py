@@ -8,8 +8,10 @@ requests agree on: what is at hand is a window. Its source fragments stand on a 
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,11 +64,12 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Cells:
-    """Segments of a policy: the times (m+1, seconds) between which they lie, and the number of the
-    first."""
+    """Segments of a policy: the times (m+1, seconds) between which they lie, the number of the
+    first, and how many source fragments make one."""
 
     time: NDArray[np.float64]
     first_number: int
+    step: int
 
 
 class GrowingTimeline(Timeline):
@@ -82,10 +85,11 @@ class GrowingTimeline(Timeline):
 
     def segments(self, rendition: Rendition, policy: SegmentPolicy) -> SegmentList:
         """Segments of ``rendition``; those of all have the same numbers. May be empty."""
+        cells = self._cell(policy)
         key = (policy, rendition.selector)
         found = self._lists.get(key)
         if found is None:
-            found = self._lists[key] = self._segments(rendition, self._cell(policy))
+            found = self._lists[key] = self._segments(rendition, cells)
         return found
 
     def muxed(self, video: Rendition, audio: Rendition, policy: SegmentPolicy) -> MuxedSegments:
@@ -121,12 +125,17 @@ class GrowingTimeline(Timeline):
         ``number`` begins with the one whose ``sequence`` is ``(number - 1) * step``."""
         return self._step
 
+    def shared(self) -> Self:
+        """The same with a ``step`` of its own, for one request of many that use it at once."""
+        return copy(self)
+
     def _cell(self, policy: SegmentPolicy) -> _Cells:
         found = self._cells.get(policy)
         if found is None:
             has_video = bool(self.presentation.of_kind(Kind.VIDEO))
-            self._step = _step(self._grid, policy.video if has_video else policy.audio)
-            found = self._cells[policy] = _cells(self._grid, self._step)
+            step = _step(self._grid, policy.video if has_video else policy.audio)
+            found = self._cells[policy] = _cells(self._grid, step)
+        self._step = found.step
         return found
 
     def _segments(self, rendition: Rendition, cells: _Cells) -> SegmentList:
@@ -145,8 +154,8 @@ class GrowingTimeline(Timeline):
                 edge=self._grid.edge,
             )
             return found or _empty(timescale)
-        average = int(samples.decode_time[-1] - samples.decode_time[0]) / len(samples) / timescale
-        wanted = np.ceil((cells.time - min(average / 2, _NEAR)) * timescale - 1e-3)
+        frame = _frame(track)
+        wanted = np.ceil((cells.time - min(frame / 2, _NEAR)) * timescale - 1e-3)
         ticks = wanted.astype(np.int64) + track.edit_media_time
         first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
         if isinstance(track.facts, AudioFacts):
@@ -157,7 +166,7 @@ class GrowingTimeline(Timeline):
             before = np.maximum(first_sample - 1, 0)
             near = samples.decode_time[before] >= ticks - int(_NEAR * timescale)
             first_sample = np.where((samples.size[before] == 0) & near, before, first_sample)
-        ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= timescale * average
+        ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= timescale * frame
         if first_sample[-1] == len(samples) and not ends_here and not math.isinf(self._grid.until):
             # The last cells are not there yet, or will never be.
             reached = int(np.searchsorted(ticks, samples.decode_time[-1]))
@@ -165,7 +174,7 @@ class GrowingTimeline(Timeline):
         lead = 0
         if not self._grid.begins:
             # What comes before the first sample at hand may belong to the first segment.
-            late = int(samples.decode_time[0]) - ticks >= 0.99 * timescale * average
+            late = int(samples.decode_time[0]) - ticks >= 0.99 * timescale * frame
             lead = int(np.count_nonzero(late))
             first_sample = first_sample[lead:]
         held = np.flatnonzero(np.diff(first_sample) > 0)
@@ -184,6 +193,15 @@ class GrowingTimeline(Timeline):
             first_number=cells.first_number + lead + first,
             gap=_gaps(track, cut),
         )
+
+
+def _frame(track: Track) -> float:
+    """Seconds of a frame: of sound what it always is, so that no other one is the nearest to a time
+    when more is at hand; of pictures the average."""
+    if isinstance(track.facts, AudioFacts):
+        return float(frame_length(track.facts))
+    times = track.samples.decode_time
+    return int(times[-1] - times[0]) / len(track.samples) / track.timescale
 
 
 def frame_length(facts: AudioFacts) -> Fraction:
@@ -290,4 +308,4 @@ def _cells(grid: Grid, step: int) -> _Cells:
         time[-1] = max(time[-1], grid.end)
     reached = int(np.searchsorted(time, grid.until, side="right"))
     time = time[:reached]
-    return _Cells(time=time, first_number=int(number[0]) + 1 if len(number) else 1)
+    return _Cells(time=time, first_number=int(number[0]) + 1 if len(number) else 1, step=step)
