@@ -41,12 +41,11 @@ class _Column:
 class FragmentColumns:
     """The fragments (chunks count as parts of theirs) of a live track, by time.
 
-    ``first_sample``: int64[n]; ``time``: int64[n+1], decode times, ticks, the last is the end;
+    ``time``: int64[n+1], decode times, ticks, the last is the end;
     ``sequence``: int64[n], without a hole; ``gap``: bool[n], never received; ``received_ms``:
     int64[n], when its last part came, 0 for gaps.
     """
 
-    first_sample: NDArray[np.int64]
     time: NDArray[np.int64]
     sequence: NDArray[np.int64]
     gap: NDArray[np.bool_]
@@ -161,14 +160,19 @@ class TrackColumns:
             self._sync.append(np.ones(1, np.bool_))
         self._end = until
 
-    def fragments(self) -> FragmentColumns:
-        """All fragments; the arrays stay as they are when more is appended."""
+    def at(self, time: int) -> int:
+        """Index of the fragment that ``time`` (ticks) lies in, or of the next one to it."""
+        index = int(np.searchsorted(self._fragment_time.values, time, side="right")) - 1
+        return max(0, index)
+
+    def fragments(self, first: int = 0) -> FragmentColumns:
+        """Fragment ``first`` and all later ones; the arrays stay as they are when more is
+        appended."""
         return FragmentColumns(
-            first_sample=self._first_sample.values,
-            time=np.append(self._fragment_time.values, self._end),
-            sequence=self._sequence.values,
-            gap=self._gap.values,
-            received_ms=self._received.values.copy(),
+            time=np.append(self._fragment_time.values[first:], self._end),
+            sequence=self._sequence.values[first:],
+            gap=self._gap.values[first:],
+            received_ms=self._received.values[first:].copy(),
         )
 
     def samples(self, first: int) -> Samples:

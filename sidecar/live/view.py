@@ -279,7 +279,10 @@ class PointView:
             if newest - ends[track] <= _LEFT_BEHIND
         }
         until = min(end + self._slack(track) for track, end in reached.items())
-        grid_columns = filled[reference].fragments()
+        first = dict.fromkeys(filled, 0)
+        if edge is None:
+            first = self._first(filled, reference, until)
+        grid_columns = filled[reference].fragments(first[reference])
         grid = self._grid(
             reference,
             grid_columns,
@@ -287,7 +290,7 @@ class PointView:
             edge=newest if edge is None else edge,
             end=newest,
         )
-        presentation = self._presentation(filled, manifest)
+        presentation = self._presentation(filled, first, manifest)
         begin = self._presented(reference, int(grid_columns.time[0]))
         return Playable(
             presentation=presentation,
@@ -297,6 +300,22 @@ class PointView:
             received=(grid.time[1:], grid_columns.received_ms),
             nominal=grid.nominal,
         )
+
+    def _first(
+        self, columns: Mapping[int, TrackColumns], reference: int, until: Fraction
+    ) -> dict[int, int]:
+        """Of each track the fragment from which on it is presented: not all that happens to be in
+        memory, so that what is measured of it is the same wherever it is asked for."""
+        block = Fraction(_MARGIN, 2)
+        since = (until - self._keep + _MARGIN) // block * block
+        grid = columns[reference]
+        begin = grid.at(self._ticks(reference, since))
+        since = self._presented(reference, int(grid.fragments(begin).time[0]))
+        # Sound is cut at the frame nearest to a picture, which may be in the fragment before.
+        first = {
+            track: max(0, one.at(self._ticks(track, since)) - 1) for track, one in columns.items()
+        }
+        return first | {reference: begin}
 
     def _slack(self, track: int) -> Fraction:
         """Seconds by which the fragments of a track end before those of the pictures: less than a
@@ -320,6 +339,10 @@ class PointView:
     def _presented(self, track: int, ticks: int) -> Fraction:
         one = self._described(track)
         return Fraction(ticks - one.edit_media_time, one.timescale)
+
+    def _ticks(self, track: int, seconds: Fraction) -> int:
+        one = self._described(track)
+        return int(seconds * one.timescale) + one.edit_media_time
 
     def _grid(
         self,
@@ -346,7 +369,10 @@ class PointView:
         )
 
     def _presentation(
-        self, columns: Mapping[int, TrackColumns], manifest: ServerManifest
+        self,
+        columns: Mapping[int, TrackColumns],
+        first: Mapping[int, int],
+        manifest: ServerManifest,
     ) -> Presentation:
         named = []
         for track in sorted(columns):
@@ -379,7 +405,7 @@ class PointView:
                         sample_entry_box=one.sample_entry_box,
                         facts=one.facts,
                         edit_media_time=one.edit_media_time,
-                        samples=columns[track].samples(0),
+                        samples=columns[track].samples(first[track]),
                         source=self.archive.source,
                     ),
                 )

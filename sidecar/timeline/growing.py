@@ -161,11 +161,7 @@ class GrowingTimeline(Timeline):
         if isinstance(track.facts, AudioFacts):
             first_sample = _at_fragments(track, cells.time, first_sample)
         if not samples.size.all():
-            # One sample stands for all that is missing of a fragment, so the frame nearest to a
-            # boundary can be its begin, however long it is.
-            before = np.maximum(first_sample - 1, 0)
-            near = samples.decode_time[before] >= ticks - int(_NEAR * timescale)
-            first_sample = np.where((samples.size[before] == 0) & near, before, first_sample)
+            first_sample = _around_holes(track, cells.time, first_sample)
         ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= timescale * frame
         if first_sample[-1] == len(samples) and not ends_here and not math.isinf(self._grid.until):
             # The last cells are not there yet, or will never be.
@@ -228,6 +224,22 @@ def _at_fragments(
     found = np.minimum(at, len(begins) - 1)
     cut_there = (at < len(begins)) & (starts[found] <= ticks + near)
     chosen: NDArray[np.int64] = np.where(cut_there, begins[found], first_sample)
+    return chosen
+
+
+def _around_holes(
+    track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """``first_sample`` where no hole is. One sample stands for all that is missing of a fragment:
+    a ``time`` (seconds) within it is that of its begin or its end, whichever is nearer."""
+    samples = track.samples
+    before = np.maximum(first_sample - 1, 0)
+    ticks = time * track.timescale + track.edit_media_time
+    begin, end = samples.decode_time[before], samples.decode_time[before + 1]
+    is_hole = (samples.size[before] == 0) & (ticks > begin)
+    chosen: NDArray[np.int64] = np.where(
+        is_hole & (ticks - begin < end - ticks), before, first_sample
+    )
     return chosen
 
 
