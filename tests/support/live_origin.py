@@ -138,18 +138,22 @@ def opened(root: Path, **options: object) -> Iterator[Origin]:
 
 
 def pieces(data: bytes) -> list[tuple[float, bytes]]:
-    """A stream cut behind each thing that a point can take: (seconds up to which it has come when
-    it was sent in real time, bytes)."""
+    """A stream cut behind each thing that a point can take: (seconds after the begin at which it
+    has come when it is sent in real time, bytes)."""
     found: list[tuple[float, bytes]] = []
     parser = StreamParser()
     scales: dict[int, int] = {}
+    begin: float | None = None
     at, seconds = 0, 0.0
     for incoming in parser.feed(data):
         if isinstance(incoming, Header):
             scales = {track.track_ID: track.timescale for track in incoming.tracks}
         elif isinstance(incoming, Fragment):
+            scale = scales[incoming.tracks[0].track_ID]
             ends = [(part.time + part.duration) / scales[part.track_ID] for part in incoming.tracks]
-            seconds = max(seconds, *ends)
+            if begin is None:
+                begin = max(0.0, float(round(ends[0] - incoming.tracks[0].duration / scale)))
+            seconds = max(seconds, *(end - begin for end in ends))
         found.append((seconds, data[at : parser.offset]))
         at = parser.offset
     return found

@@ -5,7 +5,6 @@ It shares no code with the sidecar on purpose.
 
 from __future__ import annotations
 
-import re
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from fractions import Fraction
 from lxml import etree
 
 from tests.support.hls import attributes, read_master
+from tests.support.mpd import parse_duration
 from tests.support.smooth import read_manifest
 
 Get = Callable[[str], bytes]
@@ -119,7 +119,7 @@ def dash(get: Get, query: str = "") -> list[Listing]:
     assert live or root.get("type") == "static"
     (period,) = root.findall(f"{MPD}Period")
     base = urllib.parse.urljoin(url, period.findtext(f"{MPD}BaseURL") or "")
-    start = Fraction(re.fullmatch(r"PT(\d+(?:\.\d+)?)S", period.get("start", "PT0S"))[1])  # type: ignore[index]
+    start = parse_duration(period.get("start", "PT0S"))
     return [
         _representation(one, adaptation, base, start, live)
         for adaptation in period.findall(f"{MPD}AdaptationSet")
