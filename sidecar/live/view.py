@@ -111,7 +111,8 @@ class PointView:
     ) -> None:
         self._index = index
         self._name = name
-        self._keep = keep + _MARGIN
+        self._window = keep
+        self._keep = keep + 2 * _MARGIN
         self._read_header = read_header
         self._headers: dict[int, Header] = {}
         self._tracks: dict[int, TrackRow] = {}
@@ -307,7 +308,7 @@ class PointView:
         """Of each track the fragment from which on it is presented: not all that happens to be in
         memory, so that what is measured of it is the same wherever it is asked for."""
         block = Fraction(_MARGIN, 2)
-        since = (until - self._keep + _MARGIN) // block * block
+        since = (until - self._window - block) // block * block
         grid = columns[reference]
         begin = grid.at(self._ticks(reference, since))
         since = self._presented(reference, int(grid.fragments(begin).time[0]))
