@@ -53,11 +53,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveJob:
-    """One live presentation for one player (as in ``Job``), to be watched for ``seconds``."""
+    """One live presentation for one player (as in ``Job``), to be watched for ``seconds``, or to
+    its end. ``after``: how long to wait with it when the others begin, seconds."""
 
     player: str
     url: str
     seconds: float
+    after: float = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

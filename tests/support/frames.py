@@ -29,14 +29,19 @@ class Decoded:
 
 
 def decode(
-    url: str, *maps: str, ignore_edits: bool = False, timeout: float = 180
+    url: str,
+    *maps: str,
+    ignore_edits: bool = False,
+    seconds: float | None = None,
+    timeout: float = 180,
 ) -> list[list[Frame]]:
     """The decoded frames of each of ``maps`` (ffmpeg stream specifiers such as ``0:v:0``).
 
     ``ignore_edits``: every sample of the file, also those that an edit list leaves out.
+    ``seconds``: so much of it only.
     Raises ``AssertionError`` with ffmpeg's words when it fails or complains of anything.
     """
-    found = _decoded(url, maps, ignore_edits, timeout)
+    found = _decoded(url, maps, timeout, ignore_edits=ignore_edits, seconds=seconds)
     assert len(found) == len(maps), f"{url}: {maps}: {len(found)} streams"
     return [one.frames for one in found]
 
@@ -46,15 +51,23 @@ def decode_all(url: str, *, only: str | None = None, timeout: float = 180) -> li
 
     Raises ``AssertionError`` as ``decode`` does.
     """
-    return _decoded(url, (only,) if only else ("0:v?", "0:a?"), False, timeout)
+    return _decoded(url, (only,) if only else ("0:v?", "0:a?"), timeout)
 
 
-def _decoded(url: str, maps: tuple[str, ...], ignore_edits: bool, timeout: float) -> list[Decoded]:
+def _decoded(
+    url: str,
+    maps: tuple[str, ...],
+    timeout: float,
+    *,
+    ignore_edits: bool = False,
+    seconds: float | None = None,
+) -> list[Decoded]:
     command = ["ffmpeg", "-nostdin", "-v", "warning", "-copyts"]
     command += ["-ignore_editlist", "1"] if ignore_edits else []
     command += [*_input(url)]
     for selector in maps:
         command += ["-map", selector]
+    command += ["-t", str(seconds)] if seconds else []
     command += ["-vsync", "passthrough", "-f", "framemd5", "-"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"

@@ -43,7 +43,7 @@ LIVE.smooth = LIVE.dash;
 
 
 // Watches for as many seconds, or to the end if that comes first.
-async function watch({ player, url, seconds }) {
+async function watch({ player, url, seconds, after }) {
     const video = document.querySelector("video");
     const context = canvasFor();
     const report = { player, errors: [], frames: [], stalls: [], ended: false };
@@ -60,6 +60,7 @@ async function watch({ player, url, seconds }) {
     while ((await fetch("/begin", { cache: "no-store" })).status !== 200) {
         await wait(100);
     }
+    await wait(after * 1000);
     LIVE[player](video, url, report);
     const given = performance.now();
     // Some players begin by themselves, and seek before they do.
@@ -81,9 +82,17 @@ async function watch({ player, url, seconds }) {
     report.begun = Date.now() / 1000;
     const from = video.currentTime;
     report.startup = (begun - given) / 1000;
-    // At the end there is nothing to wait for.
+    // When, at which media time, and for how long nothing moved, seconds.
     video.addEventListener("waiting", () => {
-        report.stalls.push([(performance.now() - begun) / 1000, video.currentTime, video.duration]);
+        if (!video.seeking) {
+            report.stalls.push([(performance.now() - begun) / 1000, video.currentTime, null]);
+        }
+    });
+    video.addEventListener("playing", () => {
+        const stall = report.stalls.at(-1);
+        if (stall && stall[2] === null) {
+            stall[2] = (performance.now() - begun) / 1000 - stall[0];
+        }
     });
     while (performance.now() - begun < seconds * 1000 && !isOver(video)) {
         await wait(50);
