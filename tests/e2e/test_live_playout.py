@@ -281,6 +281,7 @@ def test_what_is_over_is_written_as_what_is_stored(pushed: Pushed, name: str) ->
     for listings in FORMATS.values():
         for one in listings(_get(client, name), ""):
             assert not one.live
-            assert len(one.segments) in (SECONDS, SECONDS + 1)
+            count = min(SECONDS, 30)
+            assert count <= len(one.segments) <= count + 1
     for manifest in (".m3u8", ".mpd", "Manifest"):
         assert "cache-control" not in client.get(f"/{name}.isml/{manifest}").headers
