@@ -81,6 +81,7 @@ class TrackColumns:
         self._delay = 0
         self._reordered = False
         self._dependent = False
+        self._chunked = False
 
     def __len__(self) -> int:
         """Fragments, gaps included."""
@@ -95,6 +96,11 @@ class TrackColumns:
     def begin(self) -> int:
         """Decode time of the first sample, ticks."""
         return int(self._time.values[0]) if len(self) else self._end
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether fragments come in parts, so that more of the last one may follow."""
+        return self._chunked
 
     @property
     def last_sequence(self) -> int:
@@ -123,6 +129,8 @@ class TrackColumns:
             reordered = table.composition_offset
             self._delay = 0 if reordered is None else int(reordered[0])
             self._begin(row.time, row.sequence, gap=False)
+        else:
+            self._chunked = True
         self._received.values[-1] = row.received_ms
         elapsed = np.cumsum(table.duration, dtype=np.int64)
         self._time.append(row.time + elapsed - table.duration)

@@ -321,7 +321,8 @@ class PointIndex(Database):
 
     def _sequence(self, track: TrackRow, fragment: TrackFragment) -> int | None:
         """Position on the track's grid: one more than that of the fragment before, and as many more
-        as would fit into a hole between them, so that what fills it later finds its own."""
+        as would fit into a hole between them, so that what fills it later finds its own. Where
+        there is none, fragments follow each other however long they are."""
         select = "SELECT time, sequence FROM fragment WHERE track = ? AND begins AND time"
         before = self.one(f"{select} < ? ORDER BY time DESC LIMIT 1", track.id, fragment.time)
         after = self.one(f"{select} > ? ORDER BY time LIMIT 1", track.id, fragment.time)
@@ -335,11 +336,12 @@ class PointIndex(Database):
             nominal = nominal or self._length(track.id, after[1])
             sequence = int(after[1]) - max(1, _nearest(after[0] - fragment.time, nominal))
             return sequence if sequence >= 0 else None
-        span = fragment.time - before[0]
+        span, length = fragment.time - before[0], self._length(track.id, before[1])
         if not nominal:
-            nominal = self._length(track.id, before[1]) or span
+            nominal = length or span
             self.run("UPDATE track SET nominal = ? WHERE id = ?", nominal, track.id)
-        sequence = int(before[1]) + max(1, _nearest(span, nominal))
+        follows = 2 * (span - length) < nominal
+        sequence = int(before[1]) + (1 if follows else max(1, _nearest(span, nominal)))
         return sequence if after is None or sequence < after[1] else None
 
     def _continued(self, track: TrackRow, chunk: TrackFragment, sequence: int) -> int | None:

@@ -290,6 +290,7 @@ class PointView:
             None if ended else until,
             edge=newest if edge is None else edge,
             end=newest,
+            chunked=filled[reference].is_chunked,
         )
         presentation = self._presentation(filled, first, manifest)
         begin = self._presented(reference, int(grid_columns.time[0]))
@@ -353,6 +354,7 @@ class PointView:
         *,
         edge: Fraction,
         end: Fraction,
+        chunked: bool,
     ) -> Grid:
         one, row = self._described(track), self._tracks[track]
         extent = self._index.extent(track)
@@ -367,6 +369,7 @@ class PointView:
             until=float("inf") if until is None else float(until),
             edge=float("inf") if until is None else float(edge),
             end=float(end),
+            chunked=chunked,
         )
 
     def _presentation(

@@ -60,6 +60,7 @@ class Grid:
     until: float
     edge: float
     end: float
+    chunked: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -306,7 +307,10 @@ def _cells(grid: Grid, step: int) -> _Cells:
             # Not known: the first may be the first chunk of a longer one.
             grid.nominal
             and (grid.sequence[-1] + 1) % step == 0
-            and grid.time[-1] - grid.time[-2] >= float(grid.nominal) - grid.tolerance
+            and (
+                not grid.chunked
+                or grid.time[-1] - grid.time[-2] >= float(grid.nominal) - grid.tolerance
+            )
         )
     )
     if complete:
