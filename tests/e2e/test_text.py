@@ -168,7 +168,7 @@ def test_players_show_the_text_with_its_pictures(
     reports: dict[str, dict[str, Any]], name: str
 ) -> None:
     report = reports[name]
-    assert not report["failed"], report["failed"]
+    assert not report["failed"], "\n".join(report["failed"])
     assert report["errors"] == []
     assert report["ended"]
     listed = [track["lang"] for track in report["tracks"]]
