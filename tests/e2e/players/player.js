@@ -9,7 +9,7 @@ const BACK = 1.3;
 const FRAME_SECONDS = 1 / 25;
 
 // Waiting that long costs nothing where things happen; a loaded machine may need it.
-const PATIENCE_MS = 90000;
+const PATIENCE_MS = 75000;
 
 
 // What each player is made of.
