@@ -163,7 +163,7 @@ def test_dash_js_plays_clips_and_ignores_trick_play(
     reports: dict[str, dict[str, Any]], path: str
 ) -> None:
     report = reports[path]
-    assert not report["failed"], report["failed"]
+    assert not report["failed"], "\n".join(report["failed"])
     assert report["ended"]
     assert report["levels"] == [180]
     assert not [error for error in report["errors"] if "ABANDONED" not in error]

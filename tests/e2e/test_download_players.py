@@ -36,7 +36,7 @@ def test_plays_seeks_and_shows_the_right_pictures(
     reports: dict[str, dict[str, Any]], path: str
 ) -> None:
     report = reports[path]
-    assert not report["failed"], report["failed"]
+    assert not report["failed"], "\n".join(report["failed"])
     assert report["errors"] == []
     assert report["ended"]
     assert len(report["seeks"]) == 2

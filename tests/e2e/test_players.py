@@ -67,7 +67,7 @@ def report(
     reports: dict[tuple[str, str], dict[str, Any]], player: str, path: str
 ) -> dict[str, Any]:
     found = reports[player, path]
-    assert not found["failed"], found["failed"]
+    assert not found["failed"], "\n".join(found["failed"])
     return found
 
 

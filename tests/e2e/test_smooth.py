@@ -320,7 +320,7 @@ def reports(stack: Stack) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def report(reports: dict[str, dict[str, Any]], path: str) -> dict[str, Any]:
     found = reports[path]
-    assert not found["failed"], found["failed"]
+    assert not found["failed"], "\n".join(found["failed"])
     return found
 
 

@@ -122,7 +122,8 @@ JOBS = {
 }
 
 
-# Half a picture before and after each change: time in seconds, what is shown.
+# Just before and after each change, well inside of a picture: some change in the middle of one.
+# Time in seconds, what is shown.
 LOOKS = [
     look
     for one in SUBTITLES
@@ -130,7 +131,7 @@ LOOKS = [
         (one.begin / 1000, "", "".join(one.lines)),
         (one.end / 1000, "".join(one.lines), ""),
     )
-    for look in ((at - 0.5 / FRAME_RATE, before), (at + 0.5 / FRAME_RATE, after))
+    for look in ((at - 0.25 / FRAME_RATE, before), (at + 0.25 / FRAME_RATE, after))
 ]
 
 
@@ -168,7 +169,7 @@ def test_players_show_the_text_with_its_pictures(
     reports: dict[str, dict[str, Any]], name: str
 ) -> None:
     report = reports[name]
-    assert not report["failed"], report["failed"]
+    assert not report["failed"], "\n".join(report["failed"])
     assert report["errors"] == []
     assert report["ended"]
     listed = [track["lang"] for track in report["tracks"]]

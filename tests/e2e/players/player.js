@@ -9,7 +9,7 @@ const BACK = 1.3;
 const FRAME_SECONDS = 1 / 25;
 
 // Waiting that long costs nothing where things happen; a loaded machine may need it.
-const PATIENCE_MS = 90000;
+const PATIENCE_MS = 75000;
 
 
 // What each player is made of.
@@ -199,11 +199,15 @@ async function until(condition, what, report) {
         if (performance.now() > end) {
             const told = typeof what === "function" ? what() : what;
             const video = document.querySelector("video");
-            const { currentTime, duration, paused, playbackRate, readyState, buffered } = video;
-            const ends = [...Array(buffered.length).keys()].map((at) => buffered.end(at));
+            const { currentTime, duration, ended, paused, playbackRate, readyState, seeking } = video;
+            const buffered = [...Array(video.buffered.length).keys()].map(
+                (at) => [video.buffered.start(at), video.buffered.end(at)],
+            );
             const known = JSON.stringify({
                 ...report, frames: report.frames?.slice(-3),
-                video: { currentTime, duration, paused, playbackRate, readyState, ends },
+                video: {
+                    currentTime, duration, ended, paused, playbackRate, readyState, seeking, buffered,
+                },
             });
             throw new Error(`timed out: ${told}; ${known}`);
         }
@@ -216,6 +220,18 @@ async function until(condition, what, report) {
 // is left, for which the browser has no "ended".
 function isOver(video) {
     return video.ended || (video.paused && video.duration - video.currentTime < 0.1);
+}
+
+
+// Plays to the end, on where a player has paused before it.
+async function playOut(video, report) {
+    await until(() => {
+        if (video.paused && !isOver(video)) {
+            video.play();
+        }
+        return isOver(video);
+    }, "the end", report);
+    report.ended = isOver(video);
 }
 
 
@@ -293,8 +309,7 @@ async function run({ player, url, seeks, early }) {
         await switchTo(levels.slice(1).reverse());
     }
     video.playbackRate = 4;
-    await until(() => isOver(video), "the end", report);
-    report.ended = isOver(video);
+    await playOut(video, report);
     report.switches = attached.switches;
     report.end = video.currentTime;
     report.duration = video.duration;
