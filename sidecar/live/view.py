@@ -31,6 +31,8 @@ _BEHIND_A_HOLE = Fraction(3, 2)
 # What is kept beside the window, so that it is not read again each time that it moves, seconds.
 _MARGIN = 60
 _EVER = 1 << 62
+# Of sound behind pictures, seconds: four or five pictures that are reordered.
+_LAG = Fraction(1, 5)
 # By which times of fragments differ that are meant to be equal, seconds.
 _TOLERANCE = Fraction(1, 120)
 
@@ -279,6 +281,12 @@ class PointView:
             for track, one in timed.items()
             if newest - ends[track] <= _LEFT_BEHIND
         }
+        for track in reached:
+            if not self._tracks[track].nominal and isinstance(
+                self._described(track).facts, AudioFacts
+            ):
+                # Where it is cut depends on how long its fragments are.
+                reached[track] = self._presented(track, filled[track].begin)
         until = min(end + self._slack(track) for track, end in reached.items())
         first = dict.fromkeys(filled, 0)
         if edge is None:
@@ -292,11 +300,15 @@ class PointView:
             end=newest,
             chunked=filled[reference].is_chunked,
         )
-        presentation = self._presentation(filled, first, manifest)
+        presentation, tracks = self._presentation(filled, first, manifest)
+        slack = {
+            rendition.selector: float(self._slack(track))
+            for rendition, track in zip(presentation.renditions, tracks, strict=True)
+        }
         begin = self._presented(reference, int(grid_columns.time[0]))
         return Playable(
             presentation=presentation,
-            timeline=GrowingTimeline(presentation, grid),
+            timeline=GrowingTimeline(presentation, grid, slack),
             begin=max(Fraction(0), begin),
             end=newest if ended else min(reached.values()),
             received=(grid.time[1:], grid_columns.received_ms),
@@ -320,10 +332,14 @@ class PointView:
         return first | {reference: begin}
 
     def _slack(self, track: int) -> Fraction:
-        """Seconds by which the fragments of a track end before those of the pictures: less than a
-        frame of sound, as encoders cut at one of them."""
-        facts = self._described(track).facts
-        return NEARLY * frame_length(facts) if isinstance(facts, AudioFacts) else _TOLERANCE
+        """Seconds by which the fragments of a track end before those of the pictures that they come
+        with: encoders cut sound where the pictures have got in the order of decoding, which is some
+        of them earlier."""
+        facts, row = self._described(track).facts, self._tracks[track]
+        if not isinstance(facts, AudioFacts):
+            return _TOLERANCE
+        usual = Fraction(row.nominal, self._described(track).timescale)
+        return max(NEARLY * frame_length(facts), min(_LAG, usual / 4))
 
     def _reached(self, track: int, columns: TrackColumns) -> int:
         """Decode time up to which a player may be told of the track, ticks. Of two encoders one may
@@ -364,7 +380,11 @@ class PointView:
             sequence=fragments.sequence,
             gap=fragments.gap,
             nominal=Fraction(row.nominal, one.timescale),
-            tolerance=float(self._slack(track)),
+            tolerance=float(
+                NEARLY * frame_length(one.facts)
+                if isinstance(one.facts, AudioFacts)
+                else _TOLERANCE
+            ),
             begins=extent is None or extent.first_sequence >= first,
             until=float("inf") if until is None else float(until),
             edge=float("inf") if until is None else float(edge),
@@ -377,7 +397,8 @@ class PointView:
         columns: Mapping[int, TrackColumns],
         first: Mapping[int, int],
         manifest: ServerManifest,
-    ) -> Presentation:
+    ) -> tuple[Presentation, tuple[int, ...]]:
+        """The presentation, and the track of each of its renditions."""
         named = []
         for track in sorted(columns):
             one, row = self._described(track), self._tracks[track]
@@ -414,13 +435,14 @@ class PointView:
                     ),
                 )
             )
-        return Presentation(
+        presentation = Presentation(
             name=self._name,
             renditions=tuple(renditions),
             options=manifest.options,
             sources=(),
             last_modified_ns=0,
         )
+        return presentation, tuple(track for _, _, track, _ in named)
 
 
 def _columns(rows: Iterable[FragmentRow]) -> TrackColumns:

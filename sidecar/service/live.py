@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from sidecar.errors import FragmentNotFound, InvalidMedia, NotFound
+from sidecar.errors import FragmentNotAvailable, FragmentNotFound, InvalidMedia, NotFound
 from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.live.database import stamp_of
 from sidecar.live.headers import read_header
 from sidecar.live.index import PointIndex
 from sidecar.live.view import ArchiveFolder, Playable, PointView
@@ -43,6 +44,8 @@ _BLOCK = 60
 # As much is read behind it, seconds: fragments of Smooth Streaming say which ones come next.
 _AHEAD = 30
 _SMOOTH_TIMESCALE = 10_000_000
+# By so much, seconds, sound may end before the pictures that it came with.
+_NEAR = 0.25
 _DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
 # How a row names the segment that it wants.
 _TIME, _NUMBER, _SELECTOR = "time", "number", "selector"
@@ -86,6 +89,11 @@ class PublishingPoint:
         self._epoch_ms = 0
         self._stretches: OrderedDict[tuple[Fraction, Fraction, int], Playable] = OrderedDict()
         self.made = Made()
+
+    @property
+    def stamp(self) -> Path:
+        """The file that is set anew with all that players can see."""
+        return stamp_of(self._path.with_suffix(".db3"))
 
     def close(self) -> None:
         """Closes the index; the next request opens it again."""
@@ -234,7 +242,7 @@ class PublishingPoint:
         if _is_on(question.directives.get(_DYNAMIC_DEPTH)):
             depth = min(depth, end - begin)
         ends, came = playable.received
-        published = max((int(one) for one in came[ends <= float(end) + 0.1][-1:]), default=0)
+        published = max((int(one) for one in came[ends <= float(end) + _NEAR][-1:]), default=0)
         assert self._identity is not None
         live = Live(
             ended=self._ended if ended is None else ended,
@@ -330,6 +338,18 @@ def answer_live(point: PublishingPoint, question: Question) -> tuple[Request, An
         if older is None:
             raise
         return older, question.kind.answer(older)
+    except FragmentNotAvailable as error:
+        error.due_ms = _due_ms(request, error.behind)
+        raise
+
+
+def _due_ms(request: Request, behind: Fraction | None) -> int | None:
+    """When the segment will be there that comes behind the newest one, which ends at ``behind``."""
+    live, timeline = request.live, request.timeline
+    assert live is not None
+    if behind is None or live.ended or not isinstance(timeline, GrowingTimeline):
+        return None
+    return live.received_ms(behind) + timeline.step * (live.next_ms - live.published_ms)
 
 
 def _window(options: Options) -> Fraction:

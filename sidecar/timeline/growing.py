@@ -8,6 +8,7 @@ requests agree on: what is at hand is a window. Its source fragments stand on a 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,9 +78,12 @@ class GrowingTimeline(Timeline):
     """The complete segments of what there is of ``presentation``; numbers are the same however much
     that is."""
 
-    def __init__(self, presentation: Presentation, grid: Grid) -> None:
+    def __init__(self, presentation: Presentation, grid: Grid, slack: Mapping[str, float]) -> None:
+        """``slack``: of each selector, seconds by which fragments may begin before or behind those
+        of the grid that they belong to."""
         super().__init__(presentation)
         self._grid = grid
+        self._slack = slack
         self._cells: dict[SegmentPolicy, _Cells] = {}
         self._step = 1
         self._lists: dict[tuple[SegmentPolicy, str], SegmentList] = {}
@@ -160,10 +164,13 @@ class GrowingTimeline(Timeline):
         ticks = wanted.astype(np.int64) + track.edit_media_time
         first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
         if isinstance(track.facts, AudioFacts):
-            first_sample = _at_fragments(track, cells.time, first_sample)
+            first_sample = _at_fragments(
+                track, cells.time, first_sample, self._slack[rendition.selector]
+            )
         if not samples.size.all():
             first_sample = _around_holes(track, cells.time, first_sample)
-        ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= timescale * frame
+        near = timescale * (frame + self._slack[rendition.selector])
+        ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= near
         if first_sample[-1] == len(samples) and not ends_here and not math.isinf(self._grid.until):
             # The last cells are not there yet, or will never be.
             reached = int(np.searchsorted(ticks, samples.decode_time[-1]))
@@ -209,21 +216,21 @@ def frame_length(facts: AudioFacts) -> Fraction:
 
 
 def _at_fragments(
-    track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64]
+    track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64], slack: float
 ) -> NDArray[np.int64]:
     """``first_sample`` (the frames that begin nearest to each ``time``, seconds), but where a
-    fragment of the source begins less than a frame before or behind it, that: it is what the
-    encoder cut there, and all of it has come when the pictures have."""
-    assert isinstance(track.facts, AudioFacts)
+    fragment of the source begins less than ``slack`` (seconds) before or behind it, that: it is
+    what the encoder cut there, and all of it has come when the pictures have. Nothing is decoded
+    before 0."""
     samples = track.samples
     assert samples.fragment_start is not None
     begins = np.append(samples.fragment_start, len(samples))
     ticks = time * track.timescale + track.edit_media_time
     starts = samples.decode_time[begins]
-    near = float(NEARLY * frame_length(track.facts)) * track.timescale
+    near = slack * track.timescale
     at = np.searchsorted(starts, ticks - near)
     found = np.minimum(at, len(begins) - 1)
-    cut_there = (at < len(begins)) & (starts[found] <= ticks + near)
+    cut_there = (at < len(begins)) & (starts[found] <= ticks + near) & (starts[found] >= 0)
     chosen: NDArray[np.int64] = np.where(cut_there, begins[found], first_sample)
     return chosen
 

@@ -21,6 +21,7 @@ ENCODINGS = {
     "cmaf": CMAF,
     "edit lists": DELAYED,
     "times since 1970": replace(SMOOTH, gop=24, offset="1700000000"),
+    "uneven": replace(SMOOTH, gop=80, keys="1,2,4.6,5,5.48,10.2,11"),
     "two seconds, two pictures": replace(CMAF, gop=50, sizes=("96x54", "64x36")),
 }
 # (format, query)
@@ -192,14 +193,16 @@ def test_what_is_listed(ongoing: Origin, kind: str, query: str, begin: int, end:
             # Players are told of what comes next by what comes two before it.
             first, last = first - 2 * (not clipped), last - 2
         # A clip has the segments that its ends lie in; those of sound do not end with pictures.
-        beside = 1 if clipped and one.kind == "audio" else 0
+        beside = 1 if (clipped or "shift" in query) and one.kind == "audio" else 0
+        # Encoders cut sound somewhat before the pictures that it belongs to.
+        early = 0.15 if one.kind == "audio" else 0.05
         times = [segment.time for segment in one.segments if segment.time is not None]
         if one.date is not None:
             times = [one.date - 1_700_000_000]
         # An MPD that begins at a moment counts from there.
         begins = times[0] + (begin if kind == "DASH" and clipped else 0)
-        assert first - beside - 0.05 < begins < first + 0.05
-        assert last - 0.05 < begins + one.duration < last + beside + 0.05
+        assert first - beside - early < begins < first + 0.05
+        assert last - early < begins + one.duration < last + beside + 0.05
         if one.sequence is not None:
             assert one.sequence == round(begins) + 1
 
@@ -243,7 +246,7 @@ def test_a_hole_is_said_until_it_is_filled(kind: str, tmp_path: Path) -> None:
         for one in listed(point, kind):
             assert not any(segment.gap for segment in one.segments)
             assert all(point.get(url).body for url in one.urls)
-            assert abs(one.duration - (10 if kind == "Smooth Streaming" else 12)) < 0.05
+            assert abs(one.duration - (10 if kind == "Smooth Streaming" else 12)) < 0.15
 
 
 @each_kind
@@ -257,7 +260,7 @@ def test_when_it_is_over_it_is_as_stored(kind: str, tmp_path: Path) -> None:
         assert not any(one.live for one in after)
         assert point.get(after[0].urls[-1]).body or before
         everything = listed(point, kind, "vbegin=0")
-        assert all(abs(one.duration - 12) < 0.05 for one in everything)
+        assert all(abs(one.duration - 12) < 0.15 for one in everything)
 
 
 def test_what_caches_are_told(ongoing: Origin) -> None:

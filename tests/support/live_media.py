@@ -15,7 +15,8 @@ RATE = 25
 class Encoding:
     """``form``, ``flags``: format and movflags of ffmpeg. ``gop``: pictures. ``seconds``: of all.
 
-    ``sizes``: of the renditions. ``offset``: seconds at which times begin.
+    ``sizes``: of the renditions. ``offset``: seconds at which times begin. ``keys``: seconds at
+    which groups of pictures begin as well.
     """
 
     form: str
@@ -24,6 +25,7 @@ class Encoding:
     gop: int = 25
     sizes: tuple[str, ...] = ("96x54",)
     offset: str = "0"
+    keys: str = "0"
 
 
 SMOOTH = Encoding(form="ismv", flags="isml+frag_keyframe", seconds=12)
@@ -42,7 +44,7 @@ def pushed(encoding: Encoding) -> bytes:
     command = [
         *("ffmpeg", "-nostdin", "-v", "error", *inputs, *LAVFI, tone(length, 440), *maps),
         *(*x264(encoding.gop), *AAC, "-metadata:s:a:0", "language=ger"),
-        *("-output_ts_offset", encoding.offset),
+        *("-force_key_frames", encoding.keys, "-output_ts_offset", encoding.offset),
         *("-f", encoding.form, "-movflags", encoding.flags, "pipe:1"),
     ]
     return subprocess.run(command, check=True, capture_output=True).stdout

@@ -213,7 +213,7 @@ def test_a_hole_is_left_out(dated: Feed, template: str) -> None:
         begins = [begin for _, begin, _ in segments]
         # What is listed is what was received, from when it really begins.
         at = [round(begin - SINCE_1970) for begin in begins]
-        assert at == [8, 10, 12, 14, 16, 18, 24, 26, 28, 30, 32, 34, 36][: len(at)]
+        assert at == [8, 10, 12, 14, 16, 18, 24, 26, 28, 30, 32, 34, 36, 38]
         for url, *_ in segments:
             dated.ask(url)
     assert len(root.findall(".//m:S[@t]", NS)) == 2 * len(root.findall(".//m:SegmentTimeline", NS))
@@ -272,15 +272,13 @@ def test_the_edge_is_where_each_track_is(tmp_path: Path) -> None:
     feed = Feed(tmp_path)
     feed.push(*range(20))
     feed.push(20, only=(1, 2))
-    before = {name: len(segments) for name, segments in listed(mpd(feed)).items()}
+    before = listed(mpd(feed))
     feed.push(20, only=(3,))
-    after = {name: len(segments) for name, segments in listed(mpd(feed)).items()}
-    assert after == {name: count + 1 for name, count in before.items()}
-    ends = {
-        name: float(segments[-1][1] + segments[-1][2])
-        for name, segments in listed(mpd(feed)).items()
-    }
-    assert max(ends.values()) - min(ends.values()) < 0.2
+    after = listed(mpd(feed))
+    for name, segments in before.items():
+        assert after[name][-2] == segments[-1]
+    ends = [float(segments[-1][1] + segments[-1][2]) for segments in after.values()]
+    assert max(ends) - min(ends) < 0.2
 
 
 def test_start_over(feed: Feed) -> None:
@@ -292,7 +290,7 @@ def test_start_over(feed: Feed) -> None:
     assert before.get("availabilityStartTime") == "2023-11-14T22:13:30.080Z"
     old = listed(before)
     assert old["video=400000"][0][1] == 0
-    assert len(old["video=400000"]) == 34
+    assert len(old["video=400000"]) == 35
     feed.push(40, 41)
     after = mpd(feed, "vbegin=00:00:11")
     new = listed(after)
@@ -339,9 +337,9 @@ def test_the_end_of_a_window(feed: Feed) -> None:
     assert start + parse_duration(period.get("duration", "")) == Fraction(8008, 100)
     after = listed(root)
     for name, segments in before.items():
-        shared = min(len(segments), len(after[name]) - 1)
+        shared = min(len(segments), len(after[name]))
         for (url, begin, _), (same, later, _) in zip(
-            segments[-shared:], after[name][:-1][-shared:], strict=True
+            segments[-shared:], after[name][-shared:], strict=True
         ):
             assert url == same
             assert abs(begin - later) < Fraction(1, 10_000)

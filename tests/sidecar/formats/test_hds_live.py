@@ -135,13 +135,13 @@ def test_the_window(feed: Feed) -> None:
     info = information(feed, "dvr_window_length=20")
     # One run, from the fragment in which the window begins.
     assert runs(info) == [(30, 58_080, 2000, None)]
-    # The newest two: sound of the last one is still to come.
-    assert build_fragments_list(info) == [(1, 38), (1, 39)]
+    # The newest two.
+    assert build_fragments_list(info) == [(1, 39), (1, 40)]
     data = feed.body(f"{STEM}.abst")
     version, flags, scale, now = (
         int.from_bytes(data[at : at + size]) for at, size in ((12, 4), (16, 1), (17, 4), (21, 8))
     )
-    assert (version, flags, scale, now) == (39, 0x20, 1000, 78_080)
+    assert (version, flags, scale, now) == (40, 0x20, 1000, 80_080)
     plan = feed.ask(f"{STEM}.abst").plan
     assert plan.last_modified == SINCE_1970 + 80 + LATENCY // 1000
     begun = information(feed, "vbegin=00:00:11")
@@ -222,7 +222,7 @@ def test_holes(dated: Feed) -> None:
     hole = SINCE_1970 // 2 + 11
     time = listed[0][1] + 2000 * (hole - listed[0][0])
     assert listed[1:] == [(hole, time, 0, 3), (hole + 2, time + 4000, 2000, None)]
-    assert build_fragments_list(information(dated))[-1] == (1, SINCE_1970 // 2 + 19)
+    assert build_fragments_list(information(dated))[-1] == (1, SINCE_1970 // 2 + 20)
     dated.push(10, 11)
     assert len(runs(information(dated))) == 1
 

@@ -254,13 +254,13 @@ def test_what_is_left_of_sound_at_the_end_is_a_segment_of_its_own(feed: Feed) ->
     assert [one[0] for one in found["audio_eng"]] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_sound_is_cut_where_the_encoder_cut_it(feed: Feed, early: bool) -> None:
-    # Sound that ends less than a frame before the pictures is all there is of their segment.
+@pytest.mark.parametrize("early", [(0,), (1,), (8,), (0, 9, 4)])
+def test_sound_is_cut_where_the_encoder_cut_it(feed: Feed, early: tuple[int, ...]) -> None:
+    # Sound that ends some frames before the pictures is all there is of their segment.
     cut = [0]
     for number in range(6):
         feed.video(number)
-        last = (number + 1) * 96000 // 1024 if early else -(-(number + 1) * 96000 // 1024)
+        last = -(-(number + 1) * 96000 // 1024) - early[number % len(early)]
         feed._add(2, cut[-1] * 1024, samples(last - cut[-1], 1024, video=False))
         cut.append(last)
         found = listed(feed.view(), EACH)
