@@ -97,9 +97,18 @@ class FragmentMissing(OriginError):
 
 
 class FragmentNotAvailable(OriginError):
-    """The segment lies after the last one."""
+    """The segment lies after the last one.
+
+    ``behind``: of the very next one, the presentation time at which the newest that was received
+    ends, seconds. ``due_ms``: when it is expected, Unix milliseconds, filled in by whoever knows.
+    """
 
     result = Result.FMP4_FRAGMENT_NOT_AVAILABLE
+
+    def __init__(self, sentence: str, *, behind: Fraction | None = None) -> None:
+        super().__init__(sentence)
+        self.behind = behind
+        self.due_ms: int | None = None
 
 
 class StorageError(OriginError):

@@ -159,7 +159,8 @@ local function answer_miss(key, root, uri, args, method, settings)
         return refuse_route(virtual_path, method, settings)
     end
 
-    if str_find(path, POINT) then
+    local is_live = str_find(path, POINT)
+    if is_live then
         pass_on(method, path, virtual_path, root, settings)
     end
 
@@ -176,6 +177,7 @@ local function answer_miss(key, root, uri, args, method, settings)
         request_id = var.request_id,
         -- a packaged fragment is found as fast as planned ahead
         read_ahead = packaged and 0 or settings.read_ahead,
+        may_hold = is_live and settings.may_hold,
     }
 
     local stale

@@ -177,6 +177,7 @@ function _M.location(...)
         skip_rewrite = values.usp_skip_rewrite,
         cors = values.origin_cors,
         read_ahead = values.origin_read_ahead,
+        may_hold = values.origin_blocking_edge > 0,
         statuses = next(statuses) and statuses or nil,
         directives = for_sidecar,
         digest = canonical == "" and "" or md5(canonical),

@@ -170,8 +170,13 @@ function _M.get(question)
         return fly(question)
     end
 
-    -- A segment soon after one that is being planned comes with its call.
-    local track, number = ahead.track_of(question)
+    -- A segment soon after one that is being planned comes with its call; but
+    -- one that is waited for until the encoder has sent it keeps nobody else.
+    local track, number
+    if not question.may_hold then
+        track, number = ahead.track_of(question)
+    end
+
     for _ = 1, MAX_WAITS do
         flight = flights.find(track)
         if not flight or number <= flight.number then

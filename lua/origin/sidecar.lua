@@ -1,7 +1,8 @@
 -- One question to the sidecar: from a request to plans in the store.
 --
 -- A question: key (= prefix .. path .. "/" .. virtual_path .. suffix), root,
--- path, virtual_path, args, directives, method, request_id, read_ahead.
+-- path, virtual_path, args, directives, method, request_id, read_ahead,
+-- may_hold (whether the answer may be kept back until a segment has come).
 
 local client = require "origin.rpc.client"
 local encode = require "origin.rpc.encode"

@@ -29,6 +29,11 @@ class Numbered(Protocol):
         """Whether segment ``index`` was never received."""
         ...
 
+    @property
+    def end(self) -> Fraction:
+        """Presentation time of the end of the last one, seconds."""
+        ...
+
 
 CONTENT_TYPES = {Kind.VIDEO: "video/mp4", Kind.AUDIO: "audio/mp4", Kind.TEXT: "application/mp4"}
 
@@ -99,7 +104,8 @@ def numbered(segments: Numbered, number: int) -> int:
         raise FragmentNotAvailable(
             f"segment {number} lies after the last, {first + count - 1}"
             if count
-            else f"there is no segment {number} yet"
+            else f"there is no segment {number} yet",
+            behind=segments.end if count and number == first + count else None,
         )
     index = number - first
     if segments.is_gap(index):

@@ -22,6 +22,11 @@ BUSY_MS = 5000
 _LONG_WAL = 4000
 
 
+def stamp_of(database: Path) -> Path:
+    """Whatever writes to ``database``: readers of all processes see it in the time of this file."""
+    return database.with_name(database.name + "-stamp")
+
+
 class Database:
     """The database at ``path``; one connection, to be used by one thread at a time.
 
@@ -31,8 +36,7 @@ class Database:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        # Whatever writes: readers of this process and of others see it in the file's time.
-        self._stamp = path.with_name(path.name + "-stamp")
+        self._stamp = stamp_of(path)
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, synchronous: str = "NORMAL") -> Self:

@@ -10,7 +10,17 @@ from typing import Any
 
 import structlog
 
-from sidecar.errors import MediaError, NoLicense, NotFound, OriginError, Result, StorageError
+from sidecar.clock import monotonic_ns, now_ns
+from sidecar.errors import (
+    FragmentNotAvailable,
+    MediaError,
+    NoLicense,
+    NotFound,
+    OriginError,
+    Result,
+    StorageError,
+)
+from sidecar.formats.directives import seconds
 from sidecar.formats.registry import find
 from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
 from sidecar.license.terms import VOD, License
@@ -18,8 +28,15 @@ from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.content import resolve
 from sidecar.service.convert import SourceTable, refusal, write_plan
+from sidecar.service.edges import Edges, set_at
 from sidecar.service.licensing import DIRECTIVE, Licensing, lasting_ms
-from sidecar.service.live import PublishingPoints, Question, answer_live, is_live
+from sidecar.service.live import (
+    PublishingPoint,
+    PublishingPoints,
+    Question,
+    answer_live,
+    is_live,
+)
 from sidecar.service.maker import Made, Maker
 from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
@@ -39,6 +56,7 @@ MAX_READ_AHEAD = 64
 # Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
 _MAKING = 2
 _ALLOW_SRC = "origin_allow_src"
+_BLOCKING_EDGE = "origin_blocking_edge"
 
 _EXPECTED = frozenset(
     {
@@ -69,6 +87,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         self._maker = Maker(Spool(None, 0) if spool is None else spool, executor)
         self._read = MediaReader()
         self._points = PublishingPoints(self._read)
+        self.edges = Edges()
 
     async def Plan(  # noqa: N802 - the name of the rpc
         self, request: origin_pb2.PlanRequest, context: Any
@@ -180,30 +199,48 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             directives=directives,
             read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
         )
-        asked = await asyncio.to_thread(point.request, question)
-        reads = kind.reads_media
-        if reads if isinstance(reads, bool) else reads(asked):
-
-            def make(virtual_path: str, more: int) -> Answer:
-                match = kind.pattern.fullmatch(virtual_path)
-                if match is None:
-                    raise NotFound("no segment has this name")
-                ahead = more if kind.follows else question.read_ahead
-                one = replace(question, virtual_path=virtual_path, match=match, read_ahead=ahead)
-                return answer_live(point, one)[1]
-
-            key = (request.virtual_path, request.args, tuple(sorted(directives.items())))
-            # Segments stay what they are, other answers go on with what is received.
-            made = point.made if kind.follows else Made()
-            answer = await self._maker.answer(made, key, make, question.read_ahead)
-        else:
-            asked, answer = await asyncio.to_thread(answer_live, point, question)
+        limit = seconds(directives, _BLOCKING_EDGE)
+        until_ns = monotonic_ns() + int(limit * 1e9)
+        while True:
+            seen_ns = set_at(point.stamp) if limit else 0
+            try:
+                asked, answer = await self._answer_live(point, question)
+                break
+            except FragmentNotAvailable as error:
+                left_ms = (until_ns - monotonic_ns()) // 1_000_000
+                due_ms = error.due_ms
+                if due_ms is None or due_ms - now_ns() // 1_000_000 > left_ms:
+                    raise
+                if not await self.edges.changed(point.stamp, seen_ns, until_ns):
+                    raise
         plans = [(reply.plan, answer.plan)]
         for virtual_path, plan in answer.ahead:
             plans.append((reply.ahead.add(virtual_path=virtual_path).plan, plan))
         for message, plan in plans:
             sealed = await asyncio.to_thread(point.seal, asked, plan)
             write_plan(message, sealed.plan, sealed.sources, kind.format, kind=kind.name)
+
+    async def _answer_live(
+        self, point: PublishingPoint, question: Question
+    ) -> tuple[Request, Answer]:
+        kind = question.kind
+        asked = await asyncio.to_thread(point.request, question)
+        reads = kind.reads_media
+        if not (reads if isinstance(reads, bool) else reads(asked)):
+            return await asyncio.to_thread(answer_live, point, question)
+
+        def make(virtual_path: str, more: int) -> Answer:
+            match = kind.pattern.fullmatch(virtual_path)
+            if match is None:
+                raise NotFound("no segment has this name")
+            ahead = more if kind.follows else question.read_ahead
+            one = replace(question, virtual_path=virtual_path, match=match, read_ahead=ahead)
+            return answer_live(point, one)[1]
+
+        key = (question.virtual_path, question.args, tuple(sorted(question.directives.items())))
+        # Segments stay what they are, other answers go on with what is received.
+        made = point.made if kind.follows else Made()
+        return asked, await self._maker.answer(made, key, make, question.read_ahead)
 
     async def _packaged(
         self, request: origin_pb2.PlanRequest, license: License

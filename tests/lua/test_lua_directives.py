@@ -182,6 +182,24 @@ def test_sizes(text: str, value: int) -> None:
     assert plain(block)["values"] == {"origin_memory": value}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("500ms", 500), ("2s", 2000), ("1", 1000), ("off", 0), ("10ms", 10)],
+)
+def test_times(text: str, value: int) -> None:
+    block = DIRECTIVES.read(f"origin_blocking_edge {text};".encode(), b"location")
+    assert plain(block)["values"] == {"origin_blocking_edge": value}
+
+
+@pytest.mark.parametrize(
+    "text", ["3s", "9ms", "0", "1m", "-1s", "1.5s", "on", "", "1s 1s", "9" * 40]
+)
+def test_times_that_are_none(text: str) -> None:
+    found, error = DIRECTIVES.read(f"origin_blocking_edge {text};".encode(), b"location")
+    assert found is None
+    assert b'takes one time such as 500ms, from 10ms to 2000ms, or "off"' in error
+
+
 def resolve(http: str, location: str) -> Any:
     values, for_sidecar, digest = DIRECTIVES.resolve(read(http, "http"), read(location), ROWS)
     return plain(values), plain(for_sidecar), digest

@@ -191,6 +191,48 @@ def test_a_waiter_goes_on_when_the_first_client_leaves(stack: FakeStack, source:
     assert stack.sidecar.asked(".mpd") >= 1
 
 
+@pytest.fixture(scope="module")
+def blocking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeStack]:
+    """A stack with two workers whose sidecar may hold requests for live segments."""
+    given = "[[ usp_handle_ism on; ]]"
+    with fake_stack(
+        tmp_path_factory.mktemp("fake"),
+        edit=lambda text: text.replace(
+            given, "[[ usp_handle_ism on; origin_blocking_edge 500ms; ]]"
+        ),
+        workers=2,
+    ) as running:
+        yield running
+
+
+def test_who_wait_for_one_segment_make_one_call_and_hold_nobody_else(blocking: FakeStack) -> None:
+    path = blocking.media / "ch.isml"
+    path.write_bytes(b"x")
+    held, go_on = threading.Event(), threading.Event()
+
+    def answer(request: pb.PlanRequest, context: Any) -> pb.PlanReply:
+        if request.virtual_path.endswith("-8.m4s"):
+            return pb.PlanReply(plan=refusal(pb.FMP4_FRAGMENT_NOT_AVAILABLE, 404, "not yet"))
+        held.set()
+        go_on.wait(60)
+        return pb.PlanReply(plan=inline(b"seven", sources=[source_of(path)], cache_class=2))
+
+    blocking.sidecar.answer = answer
+    first = blocking.client()
+    first.send("/ch.isml/hls/t=1-7.m4s")
+    assert held.wait(60)
+    # What is further away is answered meanwhile.
+    assert blocking.client().request("/ch.isml/hls/t=1-8.m4s").status == 404
+    assert not go_on.is_set()
+    answers = blocking.at_once(["/ch.isml/hls/t=1-7.m4s"] * 100, go_on)
+    assert {(one.status, one.text) for one in (*answers, first.receive())} == {(200, "seven")}
+    assert blocking.sidecar.asked("hls/t=1-7.m4s") == 1
+    (call,) = (one for one in blocking.sidecar.calls if one.virtual_path.endswith("-7.m4s"))
+    assert [(one.name, list(one.args)) for one in call.directives if "edge" in one.name] == [
+        ("origin_blocking_edge", ["500ms"])
+    ]
+
+
 class Track:
     """Segments track-1.m4s, track-2.m4s ... of a file, planned as a sidecar would."""
 

@@ -108,6 +108,8 @@ def _arguments(row: dict[str, Any]) -> str:
             return f"{row['min']} ... {row['max']}"
         case "size":
             return "size | off"
+        case "time":
+            return "time | off"
     takes: str = row["takes"]
     return takes
 
@@ -119,6 +121,8 @@ def _default(row: dict[str, Any]) -> str:
     if row["kind"] == "size":
         size, unit = next((size, unit) for size, unit in UNITS if value % size == 0)
         return f"{value // size}{unit}"
+    if row["kind"] == "time" and not value:
+        return "off"
     return str(value) if value else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,7 +99,31 @@ class Origin:
 
     def ask(self, virtual_path: str, args: str = "", **directives: str) -> Reply:
         """The answer to ``virtual_path``, percent-decoded; ``args``: its query."""
-        request = origin_pb2.PlanRequest(
+        request = self._request(virtual_path, args, directives)
+        return _reply(self._loop.run_until_complete(self._servicer.Plan(request, None)).plan)
+
+    def ask_while(
+        self, virtual_path: str, work: Callable[[], None], args: str = "", **directives: str
+    ) -> Reply:
+        """As ``ask``; ``work`` is done once each time that the request is held."""
+        request = self._request(virtual_path, args, directives)
+
+        async def run() -> origin_pb2.PlanReply:
+            task = asyncio.create_task(self._servicer.Plan(request, None))
+            while not task.done():
+                if self._servicer.edges:
+                    work()
+                    while self._servicer.edges and not task.done():
+                        await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)
+            return await task
+
+        return _reply(self._loop.run_until_complete(run()).plan)
+
+    def _request(
+        self, virtual_path: str, args: str, directives: Mapping[str, str]
+    ) -> origin_pb2.PlanRequest:
+        return origin_pb2.PlanRequest(
             document_root=str(self.root),
             path="/ch.isml",
             virtual_path=virtual_path,
@@ -109,13 +133,6 @@ class Origin:
             ],
             method="GET",
             request_id="r",
-        )
-        plan = self._loop.run_until_complete(self._servicer.Plan(request, None)).plan
-        return Reply(
-            status=plan.status,
-            result=origin_pb2.Result.Name(plan.result),
-            body=_body(plan),
-            plan=plan,
         )
 
     def get(self, url: str, **directives: str) -> Reply:
@@ -179,6 +196,15 @@ def push_all(origin: Origin, data: bytes, **to: str) -> None:
 def fetched(origin: Origin, urls: Iterable[str]) -> bytes:
     """The bodies of ``urls``, one after the other."""
     return b"".join(origin.get(url).body for url in urls)
+
+
+def _reply(plan: origin_pb2.Plan) -> Reply:
+    return Reply(
+        status=plan.status,
+        result=origin_pb2.Result.Name(plan.result),
+        body=_body(plan),
+        plan=plan,
+    )
 
 
 def _body(plan: origin_pb2.Plan) -> bytes:

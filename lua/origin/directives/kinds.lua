@@ -82,6 +82,24 @@ function read.size(row, args)
 end
 
 
+-- Milliseconds; without a unit the number is of seconds, as elsewhere in nginx.
+function read.time(row, args)
+    if #args == 1 and args[1] == "off" then
+        return 0
+    end
+
+    local digits, unit = str_match(args[1] or "", "^(%d+)(m?s?)$")
+    local value = digits and #digits < 10 and unit ~= "m"
+                  and tonumber(digits) * (unit == "ms" and 1 or 1000)
+    if #args ~= 1 or not value or value < row.min or value > row.max then
+        return nil, str_format('takes one time such as 500ms, from %dms to '
+                               .. '%dms, or "off"', row.min, row.max)
+    end
+
+    return value
+end
+
+
 -- One argument of at most row.max bytes; row.takes is what it is. row.lines:
 -- it may have several lines.
 function read.text(row, args)

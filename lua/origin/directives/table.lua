@@ -140,6 +140,24 @@ return {
         example = "origin_create_points on;",
     },
     {
+        name = "origin_blocking_edge",
+        contexts = LOCATION,
+        kind = "time",
+        min = 10,
+        max = 2000,
+        default = 0,
+        sidecar = true,
+        doc = "Of live presentations: for how long at most a request for the "
+              .. "segment that comes next is held until it is there. Only "
+              .. "one that is due within that time is waited for, and all "
+              .. "who want the same one wait together; when it does not "
+              .. "come, or is further away, the answer is "
+              .. "`FMP4_FRAGMENT_NOT_AVAILABLE` as ever. Players that ask "
+              .. "by the clock, a moment before the encoder has sent all, "
+              .. "are spared another request.",
+        example = "origin_blocking_edge 500ms;",
+    },
+    {
         name = "ism_proxy_pass",
         contexts = LOCATION,
         kind = "proxy",

@@ -115,7 +115,10 @@ def _starting(segments: SegmentList, time: int) -> int:
             seconds=Fraction(time, segments.timescale),
         )
     if time >= end:
-        raise FragmentNotAvailable(f"time {time} lies after the last segment, which ends at {end}")
+        raise FragmentNotAvailable(
+            f"time {time} lies after the last segment, which ends at {end}",
+            behind=segments.end if time == end else None,
+        )
     raise FragmentMissing(f"no segment starts at {time}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ class FragmentList:
 
     def __len__(self) -> int:
         return len(self.start) - 1
+
+    @property
+    def end(self) -> Fraction:
+        """Presentation time of the end of the last fragment, seconds."""
+        return Fraction(int(self.start[-1]), 1000)
 
     def spans(self, index: int) -> tuple[Span | None, Span | None]:
         """(video, audio) samples of fragment ``index``."""

@@ -259,6 +259,7 @@ def _no_fragment(chunks: Chunks, time: int) -> Exception:
         return FragmentNotFound(f"time {time} lies before the first fragment, at {begin}")
     if time >= end:
         return FragmentNotAvailable(
-            f"time {time} lies after the last fragment, which ends at {end}"
+            f"time {time} lies after the last fragment, which ends at {end}",
+            behind=chunks.segments.end if time == end else None,
         )
     return FragmentMissing(f"no fragment starts at {time}")
