@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sidecar.codecs.crc import crc32_mpeg
+
 PACKET = 188
 PMT_PID = 0x1000
 _PROGRAM = 1
@@ -65,24 +67,3 @@ def _section(table_id: int, body: bytes) -> bytes:
 def _packet(pid: int, continuity: int, section: bytes) -> bytes:
     head = struct.pack(">BHB", 0x47, 0x4000 | pid, 0x10 | continuity & 15)
     return (head + b"\0" + section).ljust(PACKET, b"\xff")  # pointer_field 0
-
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        crc = value << 24
-        for _ in range(8):
-            crc = crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)
-        table.append(crc & 0xFFFFFFFF)
-    return tuple(table)
-
-
-_CRC_TABLE = _crc_table()
-
-
-def crc32_mpeg(data: bytes) -> int:
-    """CRC_32 of sections (annex A): polynomial 0x04C11DB7, most significant bit first."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC_TABLE[crc >> 24 ^ byte]
-    return crc

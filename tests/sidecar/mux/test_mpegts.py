@@ -9,11 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sidecar.codecs.crc import crc32_mpeg
 from sidecar.errors import InvalidMedia
 from sidecar.mux.annexb import START_CODE
 from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID, transport_streams
 from sidecar.mux.pes import PesStream, Stored
-from sidecar.mux.psi import StreamInfo, crc32_mpeg, language, registration
+from sidecar.mux.psi import StreamInfo, language, registration
 from sidecar.mux.timestamps import timestamp, unwrapped
 from tests.support.mpegts import WRAP, check_clock, crc, read_ts
 
