@@ -10,6 +10,7 @@ SYSCONFDIR ?= /etc#
 PYTHON ?= python3# 3.11 or newer, makes .venv
 BENCH ?=#          arguments of tests/bench/run.py (--quick)
 FUZZ ?= --count 10000 --seed 1#  arguments of tests/fuzz/run.py
+KILL ?= --kills 200 --seed 1#  arguments of tests/kill/run.py
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -79,6 +80,10 @@ bench: setup bench-packages ## measure the stack next to nginx static (some minu
 .PHONY: fuzz
 fuzz: setup ## ten thousand mutated media files through the parser
 	@$(python) tests/fuzz/run.py $(FUZZ)
+
+.PHONY: kill
+kill: setup ## two hundred processes killed while encoders push (some minutes)
+	@$(python) tests/kill/run.py $(KILL)
 
 .PHONY: docs
 docs: setup ## write docs/directives.md from the table of the directives

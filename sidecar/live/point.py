@@ -21,6 +21,9 @@ from sidecar.live.settings import PointSettings, point_settings
 from sidecar.live.writer import PointState, PointWriter
 from sidecar.media.options import Options
 
+# Files that are being finished or deleted, when others wait for a disk that is slow.
+_CHORES = 16
+
 
 class Point:
     """An open publishing point; one for all connections of a process. Its methods, and those of its
@@ -193,7 +196,8 @@ class Point:
                 writer.touch(now_ns)
             writer.retain(now_ns)
             paths = retention.due(index, now_ns // 1_000_000)
-            if paths and not len(writer.chores):
+            # Those that are being deleted may be among them: that does no harm, but a pile would.
+            if paths and len(writer.chores) < _CHORES:
                 writer.chores.add(lambda: retention.delete(paths), self._deleted(paths))
             return report
 
