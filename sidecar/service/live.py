@@ -46,6 +46,9 @@ _AHEAD = 30
 _SMOOTH_TIMESCALE = 10_000_000
 # By so much, seconds, sound may end before the pictures that it came with.
 _NEAR = 0.25
+# When nothing more comes, so many segments stay listed before the window, or it would have gone on
+# while players load the last ones: dash.js knows by its length alone what is left of a list.
+_STAYING = 3
 _DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
 # How a row names the segment that it wants.
 _TIME, _NUMBER, _SELECTOR = "time", "number", "selector"
@@ -209,7 +212,10 @@ class PublishingPoint:
         extent = self._view.extent
         assert extent is not None
         edge = recent.end - (options.time_shift or 0)
-        begin = max(extent[0], edge - _window(options))
+        window = _window(options)
+        if self._ended:
+            window += _STAYING * max(recent.nominal, _longest_minimum(options))
+        begin = max(extent[0], edge - window)
         fixed, ended = False, self._ended
         if options.clip_begin is not None:
             begin, fixed = max(extent[0], self._seconds(options.clip_begin, extent[0])), True

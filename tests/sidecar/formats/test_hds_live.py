@@ -153,7 +153,8 @@ def test_the_end(feed: Feed) -> None:
     feed.stop()
     found = read_manifest(feed.body(".f4m"))
     assert found.bootstraps == 1
-    assert found.media[0].bootstrap.first == 6
+    # The window of 15, and three that players may be told of before.
+    assert found.media[0].bootstrap.first == 3
     assert found.media[0].bootstrap.starts[-1] == 40_080
     clip = read_manifest(feed.body(".f4m", "vbegin=00:00:04&vend=00:00:10"))
     assert clip.media[0].bootstrap.starts == [4080, 6080, 8080, 10_080]
