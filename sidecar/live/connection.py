@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
@@ -22,6 +22,7 @@ from sidecar.live.model import (
     TrackFragment,
 )
 from sidecar.live.overlaps import fitted
+from sidecar.live.said import add_event
 from sidecar.live.writer import PointState, PointWriter
 from sidecar.media.naming import default_name
 from sidecar.media.track import Kind
@@ -93,6 +94,8 @@ class Connection:
         self._reference = 0
         self._begun = False
         self._noted_late = False
+        self._noted_damage = False
+        self._said = False
         self._written: ArchiveFile | None = None
 
     def take(self, incoming: Incoming, now_ns: int) -> Taken:
@@ -136,12 +139,12 @@ class Connection:
         self._header, self._header_number = header, 0
         self._tracks = {track.track_ID: track for track in header.tracks}
         video = [track.track_ID for track in header.tracks if track.kind is Kind.VIDEO]
-        self._reference = (video or list(self._tracks))[0]
+        self._reference = next(iter(video or self._tracks), 0)
         # Whether a stopped point may go on is known when times come.
         if writer.state is not PointState.STOPPED:
             with writer.index.transaction():
                 number, header_number = self._registered(now_ns)
-                if writer.state is PointState.IDLE:
+                if header.tracks and writer.state is PointState.IDLE:
                     writer.set_state(PointState.STARTING, now_ns)
             self._number, self._header_number = number, header_number
             writer.touch(now_ns)
@@ -154,7 +157,9 @@ class Connection:
         header = index.put_header(self.stream, self._header, now_ms)
         owner = self._writer.owner.number
         number = ledger.open_connection(index, self.stream, self.identifier, owner, now_ms)
-        ledger.know_stream(index, self.stream)
+        if self._tracks:
+            # One of events alone keeps nobody waiting for its end.
+            ledger.know_stream(index, self.stream)
         return number, header
 
     def _take_end(self, now_ns: int) -> Taken:
@@ -163,7 +168,7 @@ class Connection:
             return Taken(Outcome.ACCEPTED)
         with index.transaction():
             ledger.set_connection_state(index, self._number, ConnectionState.ENDED)
-            if writer.state is PointState.STOPPED:
+            if writer.state is PointState.STOPPED or not self._tracks:
                 return Taken(Outcome.ACCEPTED)
             fed = {one.stream for one in ledger.connections(index) if writer.is_open(one)}
             if self.stream not in fed:
@@ -198,7 +203,7 @@ class Connection:
             raise Conflict("the stream's header has not come")
         known = [part for part in fragment.tracks if part.track_ID in self._tracks]
         if not known:
-            return Taken(Outcome.ACCEPTED)
+            return self._take_events(fragment, now_ns)
         for part in known:
             if not -_LATEST < part.time <= part.time + part.duration < _LATEST:
                 raise InvalidMedia(f"a fragment cannot begin at {part.time}")
@@ -223,6 +228,8 @@ class Connection:
                 writer.committed(now_ns)
             except StorageError as error:
                 return Taken(taken.outcome, f"players hear of a fragment with the next: {error}")
+        elif self._said:
+            writer.touch(now_ns)
         return taken
 
     def _judge_and_add(
@@ -268,7 +275,36 @@ class Connection:
                 time=part.end,
                 now_ms=received_ms,
             )
-        return self._outcome(parts)
+        self._said = any([add_event(index, event) for event in fragment.events])
+        return self._outcome(parts, fragment.notes)
+
+    def _take_events(self, fragment: Fragment, now_ns: int) -> Taken:
+        """Takes a fragment that holds nothing else."""
+        writer, index = self._writer, self._writer.index
+        if not fragment.events:
+            return Taken(Outcome.ACCEPTED, self._damage(fragment.notes))
+        with index.transaction():
+            if not self._number or not self._header_number:
+                self._number, self._header_number = self._registered(now_ns)
+            if writer.state is PointState.STOPPED and not writer.settings.restart:
+                raise Conflict("Stream is closed, cannot restart")
+            # What has been listed already is not cut anew.
+            edge = Fraction(max(ledger.ends_of_streams(index).values(), default=0), 1000)
+            added = [
+                add_event(index, replace(event, known=max(event.known, edge)))
+                for event in fragment.events
+            ]
+        if any(added):
+            writer.touch(now_ns)
+        outcome = Outcome.ADDED if any(added) else Outcome.DUPLICATE
+        return Taken(outcome, self._damage(fragment.notes))
+
+    def _damage(self, notes: tuple[str, ...]) -> str:
+        """The first of ``notes``, once."""
+        if not notes or self._noted_damage:
+            return ""
+        self._noted_damage = True
+        return notes[0]
 
     def _judged(self, fragment: TrackFragment) -> _Part:
         track, index = self._tracks[fragment.track_ID], self._writer.index
@@ -364,12 +400,12 @@ class Connection:
             return 0
         return int(Fraction(part.time, self._tracks[part.track_ID].timescale) // length)
 
-    def _outcome(self, parts: list[_Part]) -> Taken:
+    def _outcome(self, parts: list[_Part], damage: tuple[str, ...]) -> Taken:
         verdicts = {part.verdict for part in parts}
         if Verdict.ADDED in verdicts:
-            return Taken(Outcome.ADDED)
+            return Taken(Outcome.ADDED, self._damage(damage))
         if Verdict.LATE not in verdicts:
-            return Taken(Outcome.DUPLICATE)
+            return Taken(Outcome.DUPLICATE, self._damage(damage))
         note = ""
         if not self._noted_late:
             self._noted_late = True

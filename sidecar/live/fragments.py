@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from sidecar.boxes.fragment import SAMPLE_DURATION, BoxBudget, Run, read_moof
 from sidecar.boxes.movie import SampleDefaults
 from sidecar.errors import InvalidMedia, UnsupportedMedia
-from sidecar.live.model import Fragment, Header, IncomingTrack, SampleTable, TrackFragment
+from sidecar.live.events import Said, events_beside, events_of_samples
+from sidecar.live.model import (
+    EventTrack,
+    Fragment,
+    Header,
+    IncomingTrack,
+    SampleTable,
+    TrackFragment,
+)
 from sidecar.live.rebase import rebased_moof
 from sidecar.live.rows import MAX_SAMPLES
 from sidecar.live.topbox import TopBox
@@ -29,6 +37,7 @@ class FragmentReader:
 
     def __init__(self) -> None:
         self._tracks: dict[int, IncomingTrack] = {}
+        self._event_tracks: tuple[EventTrack, ...] = ()
         self._defaults: dict[int, SampleDefaults] = {}
         self._end: dict[int, int] = {}
         self._moofs = 0
@@ -36,7 +45,9 @@ class FragmentReader:
     def take(self, header: Header) -> None:
         """What follows is described by ``header``."""
         self._tracks = {track.track_ID: track for track in header.tracks}
+        self._event_tracks = header.events
         self._defaults = {track.track_ID: track.defaults for track in header.tracks}
+        self._defaults |= {track.track_ID: track.defaults for track in header.events}
 
     def runs(self, moof: TopBox) -> list[Run]:
         """All runs of ``moof``, their data at offsets in the stream.
@@ -81,16 +92,30 @@ class FragmentReader:
         by_track: dict[int, list[Run]] = {}
         for run in runs:
             by_track.setdefault(run.track_ID, []).append(run)
+        tracks = tuple(
+            self._track(track, by_track[track_id], mdat, at)
+            for track_id, track in self._tracks.items()
+            if any(run.sample_count for run in by_track.get(track_id, ()))
+        )
+        described = [(self._tracks[part.track_ID], part) for part in tracks]
+        said = [events_beside((*before, *between), described)]
+        for track in self._event_tracks:
+            of_track = by_track.get(track.track_ID, ())
+            if any(run.sample_count for run in of_track):
+                said.append(self._events(track, of_track, mdat))
         return Fragment(
             data=b"".join((*pieces, mdat.data)),
             moof=sum(len(box.data) for box in kept),
-            tracks=tuple(
-                self._track(track, by_track[track_id], mdat, at)
-                for track_id, track in self._tracks.items()
-                if any(run.sample_count for run in by_track.get(track_id, ()))
-            ),
-            events=tuple(bytes(box.data) for box in (*before, *between) if box.type == b"emsg"),
+            tracks=tracks,
+            events=tuple(event for one in said for event in one.events),
+            notes=tuple(note for one in said for note in one.notes),
         )
+
+    def _events(self, track: EventTrack, runs: Sequence[Run], mdat: TopBox) -> Said:
+        columns = fragment_columns(runs, self._end.get(track.track_ID, 0))
+        _check_inside(columns, runs, mdat)
+        self._end[track.track_ID] = int(columns.decode_time[-1])
+        return events_of_samples(track, columns, mdat, runs[0].tfxd_duration)
 
     def _track(
         self, track: IncomingTrack, runs: Sequence[Run], mdat: TopBox, mdat_at: int
@@ -98,14 +123,7 @@ class FragmentReader:
         """``mdat_at``: where ``mdat`` begins in the fragment's bytes."""
         where = runs[0].where
         columns = fragment_columns(runs, self._end.get(track.track_ID, 0))
-        outside = columns.offset < mdat.body_offset
-        outside |= columns.offset + columns.size > mdat.end
-        if outside.any():
-            raise InvalidMedia(
-                f"sample {int(np.argmax(outside)) + 1} does not lie in the mdat",
-                box_path=where[0],
-                offset=where[1],
-            )
+        _check_inside(columns, runs, mdat)
         duration = _durations(columns, runs)
         if int(duration.max()) > _LONGEST:
             raise InvalidMedia(
@@ -129,6 +147,18 @@ class FragmentReader:
                 sync=None if sync is None or sync.all() else sync,
                 offset=columns.offset - mdat.offset + mdat_at,
             ),
+        )
+
+
+def _check_inside(columns: Columns, runs: Sequence[Run], mdat: TopBox) -> None:
+    where = runs[0].where
+    outside = columns.offset < mdat.body_offset
+    outside |= columns.offset + columns.size > mdat.end
+    if outside.any():
+        raise InvalidMedia(
+            f"sample {int(np.argmax(outside)) + 1} does not lie in the mdat",
+            box_path=where[0],
+            offset=where[1],
         )
 
 

@@ -11,8 +11,9 @@ from sidecar.boxes.header import walk
 from sidecar.boxes.movie import SampleDefaults, read_moov
 from sidecar.boxes.piff import LIVE_SERVER_MANIFEST
 from sidecar.errors import InvalidMedia, UnsupportedMedia
+from sidecar.live.events import event_tracks
 from sidecar.live.initial import InitialSamples, initial_samples, without_samples
-from sidecar.live.model import Header, IncomingTrack
+from sidecar.live.model import EventTrack, Header, IncomingTrack
 from sidecar.live.server_manifest_box import announced_track, read_live_server_manifest
 from sidecar.live.topbox import TopBox, top_box
 from sidecar.media.playable import DataFiles, Playable, playable_tracks
@@ -63,12 +64,15 @@ def read_header_boxes(boxes: Iterable[TopBox], *, limit: int) -> ReadHeader:
         )
     skipped: list[str] = []
     playable = playable_tracks(movie, True, _STREAM, skipped)
-    if not playable:
+    announced = _announced(kept.get(b"uuid"), skipped)
+    events = tuple(event_tracks(movie, announced))
+    for one in events:
+        skipped = [reason for reason in skipped if not reason.startswith(f"track {one.track_ID} (")]
+    if not playable and not events:
         reasons = "; ".join(skipped) or "there is no track"
         raise UnsupportedMedia(
             f"nothing in the stream can be served: {reasons}", box_path="moov", offset=moov.offset
         )
-    announced = _announced(kept.get(b"uuid"), skipped)
     tracks = tuple(
         _track(track, playable, movie.defaults.get(track.track_id), announced) for track in playable
     )
@@ -77,7 +81,13 @@ def read_header_boxes(boxes: Iterable[TopBox], *, limit: int) -> ReadHeader:
         without_samples(box) if box is moov and samples is not None else box.data
         for box in kept.values()
     )
-    header = Header(data=data, digest=_digest(tracks), tracks=tracks, skipped=tuple(skipped))
+    header = Header(
+        data=data,
+        digest=_digest(tracks, events),
+        tracks=tracks,
+        events=events,
+        skipped=tuple(skipped),
+    )
     return ReadHeader(header, samples)
 
 
@@ -116,7 +126,7 @@ def _track(
     )
 
 
-def _digest(tracks: Iterable[IncomingTrack]) -> bytes:
+def _digest(tracks: Iterable[IncomingTrack], events: Iterable[EventTrack]) -> bytes:
     """SHA-256 of what samples are decoded and timed by, so not of creation times and names."""
     digest = hashlib.sha256()
     for track in tracks:
@@ -135,4 +145,6 @@ def _digest(tracks: Iterable[IncomingTrack]) -> bytes:
         )
         digest.update(struct.pack(">I", len(track.sample_entry_box)))
         digest.update(track.sample_entry_box)
+    for one in events:
+        digest.update(repr(one).encode())
     return digest.digest()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sidecar.boxes.movie import SampleDefaults
 from sidecar.codecs.facts import Facts
+from sidecar.media.events import Event
 from sidecar.media.track import Kind
 
 
@@ -38,18 +39,32 @@ class IncomingTrack:
     bitrate: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTrack:
+    """A track whose samples are events. ``entry``: type of its sample entry. ``scheme``: of those
+    that do not say theirs, may be empty. ``defaults``: of its trex."""
+
+    track_ID: int  # noqa: N815
+    timescale: int
+    entry: str
+    scheme: str
+    defaults: SampleDefaults
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Header:
     """The header boxes of a stream: ``ftyp``, ``moov``, maybe a live server manifest.
 
     ``data``: these boxes as they came, with the samples of a moov that has some taken out, so
     that it can stand in front of fragments. ``digest``: of what decoding depends on; a header that
-    is sent again has the same. ``tracks``: those that can be served. ``skipped``: why others not.
+    is sent again has the same. ``tracks``: those that can be served. ``events``: those that hold
+    events; there may be no others. ``skipped``: why others not.
     """
 
     data: bytes
     digest: bytes
     tracks: tuple[IncomingTrack, ...]
+    events: tuple[EventTrack, ...] = ()
     skipped: tuple[str, ...] = ()
 
 
@@ -90,13 +105,14 @@ class Fragment:
     """One moof with its mdat, and the boxes that belong to it (styp, prft, emsg, sidx) before it.
 
     ``data``: all of these bytes as they came. ``moof``: offset of the moof in it.
-    ``events``: emsg boxes, whole.
+    ``events``: those of its emsg boxes and of its samples. ``notes``: what is damaged of them.
     """
 
     data: bytes
     moof: int
     tracks: tuple[TrackFragment, ...]
-    events: tuple[bytes, ...] = ()
+    events: tuple[Event, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sidecar.live.index import PointIndex
+from sidecar.live.said import expire_events
 
 # How long a file outlives its rows, ms: longer than an answer takes to be sent.
 FAREWELL_MS = 60_000
@@ -38,6 +39,7 @@ def expire(index: PointIndex, horizon_ms: int, now_ms: int, *, most: int = 1) ->
         doom(index, file, now_ms)
     if rows:
         _drop_headers(index)
+        expire_events(index, horizon_ms)
     return len(rows)
 
 
@@ -50,6 +52,7 @@ def expire_all(index: PointIndex, now_ms: int) -> int:
     index.run("DELETE FROM setting WHERE name = 'epoch_ms' OR name LIKE 'track %'")
     for table in ("track", "header", "stream", "delivery", "connection"):
         index.run(f"DELETE FROM {table}")
+    expire_events(index, None)
     index.count_removal()
     return len(files)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Of the WAL, whatever readers hold open for a while.
 _MAX_WAL = 16 << 20
 
 # fragment: ``moof`` counts from ``offset``, ``delay`` is the composition offset of the first
 # sample, ``checksum`` the CRC-32 of all its bytes. file: ``begin_ms`` and ``end_ms`` are media
-# times, of what it holds. doomed: files that no row refers to, to be deleted.
+# times, of what it holds. doomed: files that no row refers to, to be deleted. event: ``at_us`` and
+# ``known_us`` are presentation times, ``time`` and ``duration`` ticks of ``timescale``.
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE header (
@@ -46,6 +47,14 @@ CREATE TABLE delivery (
     time INTEGER NOT NULL, received_ms INTEGER NOT NULL,
     PRIMARY KEY (connection, track)) WITHOUT ROWID;
 """
+_EVENTS = """
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, scheme TEXT NOT NULL,
+    value TEXT NOT NULL, event_id INTEGER NOT NULL, cancels INTEGER NOT NULL,
+    time INTEGER NOT NULL, duration INTEGER, timescale INTEGER NOT NULL, data BLOB NOT NULL,
+    inband INTEGER NOT NULL, known_us INTEGER NOT NULL);
+CREATE INDEX event_by_time ON event (at_us);
+"""
 
 
 def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
@@ -57,13 +66,15 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL}")
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version:
+    if version >= SCHEMA_VERSION:
         return version
     connection.execute("BEGIN IMMEDIATE")
     # Another process may have been faster.
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if not version:
-        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
+    if version < SCHEMA_VERSION:
+        # Events came with version 2, which changed nothing else.
+        wanted = _EVENTS if version else _SCHEMA + _EVENTS
+        for statement in filter(None, map(str.strip, wanted.split(";"))):
             connection.execute(statement)
         version = SCHEMA_VERSION
         connection.execute(f"PRAGMA user_version = {version}")

@@ -21,11 +21,18 @@ def read_live_server_manifest(body: bytes) -> ServerManifest:
     return read_server_manifest(text, path="", announced=True)
 
 
+def is_sparse(entry: Entry) -> bool:
+    """Whether ``entry`` announces a track of events rather than of text."""
+    return (entry.param("subtype") or "").upper() == "DATA"
+
+
 def announced_track(
     manifest: ServerManifest, track: Playable, tracks: Sequence[Playable]
 ) -> Entry | None:
     """The entry about ``track``, one of ``tracks``: by trackID, or the only one of its kind."""
-    of_kind = [entry for entry in manifest.entries if entry.kind is track.kind]
+    of_kind = [
+        entry for entry in manifest.entries if entry.kind is track.kind and not is_sparse(entry)
+    ]
     for entry in of_kind:
         if entry.track_id == track.track_id:
             return entry

@@ -38,6 +38,7 @@ from tests.support.boxes import (
     visual_entry,
     words,
 )
+from tests.support.events import emsg
 
 SYNC, NON_SYNC = 0x02000000, 0x01010000
 TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
@@ -326,12 +327,12 @@ def test_an_mdat_that_ends_with_the_stream_is_given_a_size() -> None:
 
 
 def test_what_stands_before_a_moof_is_part_of_it() -> None:
-    emsg = full(b"emsg", b"urn:scte\0", bytes(20), version=1)
-    before = box(b"styp", b"msdh") + box(b"prft", bytes(24)) + emsg + box(b"sidx", bytes(40))
+    message = emsg(time=90_000, data=b"hello")
+    before = box(b"styp", b"msdh") + box(b"prft", bytes(24)) + message + box(b"sidx", bytes(40))
     one, track = only(VIDEO + before + PLAIN)
     assert one.data == before + PLAIN
     assert one.moof == len(before)
-    assert one.events == (emsg,)
+    assert [event.data for event in one.events] == [b"hello"]
     at = int(track.samples.offset[0])
     assert one.data[at : at + 10] == PAYLOAD[:10]
 
@@ -422,9 +423,10 @@ def test_tracks_that_are_not_served() -> None:
     assert found[0].skipped == ("track 2 (vide): abcd: the codec abcd is not known",)
     assert [track.track_ID for track in found[0].tracks] == [1]
     # Events are not lost with the samples.
-    emsg = full(b"emsg", bytes(20))
-    (one,) = parts(header + emsg + fragment(Traf(track_id=2)))
-    assert (one.tracks, one.events) == ((), (emsg,))
+    message = emsg(time=90_000, data=b"hello")
+    (one,) = parts(header + message + fragment(Traf(track_id=2)))
+    assert one.tracks == ()
+    assert [event.begin for event in one.events] == [1]
 
 
 # Headers
