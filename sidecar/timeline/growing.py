@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Self
 
@@ -39,6 +39,17 @@ _USUAL_FRAME = Fraction(1024, 48000)
 _MISSING = 0.1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraBegin:
+    """Era ``number`` begins with the source fragment ``sequence``, so that no segment lies on both
+    sides of it. ``cuts``: of each selector whose samples are decoded otherwise from there on, the
+    decode time of the first such, ticks."""
+
+    number: int
+    sequence: int
+    cuts: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Grid:
     """The source fragments that all segments follow: those of the first video, or else audio.
@@ -50,6 +61,7 @@ class Grid:
     there with fewer fragments than usual. ``until``: seconds up to which segments are complete in
     all tracks; infinite when no more will come. ``edge``: seconds up to which anything has been
     received, here or further on. ``end``: seconds at which the last sample of any track ends.
+    ``eras``: that begin here, or before it, in their order.
     """
 
     time: NDArray[np.float64]
@@ -62,16 +74,20 @@ class Grid:
     edge: float
     end: float
     chunked: bool
+    eras: tuple[EraBegin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Cells:
     """Segments of a policy: the times (m+1, seconds) between which they lie, the number of the
-    first, and how many source fragments make one."""
+    first, how many source fragments make one, and their eras (int64[m], None = all 0). ``cuts``: of
+    a selector, (which of ``time`` it is, decode time at which it is cut there, ticks)."""
 
     time: NDArray[np.float64]
     first_number: int
     step: int
+    era: NDArray[np.int64] | None
+    cuts: Mapping[str, tuple[tuple[int, int], ...]]
 
 
 class GrowingTimeline(Timeline):
@@ -99,8 +115,10 @@ class GrowingTimeline(Timeline):
 
     def muxed(self, video: Rendition, audio: Rendition, policy: SegmentPolicy) -> MuxedSegments:
         """Segments of both renditions together: the cells in which there is video, with whatever
-        there is of the audio."""
+        there is of the audio; and in the end those of what is left of the audio."""
         pictures, sound = self.segments(video, policy), self.segments(audio, policy)
+        if self.ended and len(pictures):
+            pictures = _with_rest(pictures, sound)
         count = len(pictures)
         # Numbers tell which belong together; where there is no sound yet or any more, none is cut.
         at = np.arange(count + 1) + pictures.first_number - sound.first_number
@@ -146,7 +164,8 @@ class GrowingTimeline(Timeline):
     def _segments(self, rendition: Rendition, cells: _Cells) -> SegmentList:
         """Cut by decode times, as encoders cut: what is presented with the pictures of a segment
         but was sent with the next ones would keep every segment back by one."""
-        track = rendition.track
+        # As its first header describes it: what has been listed does not depend on what comes.
+        track = (self.presentation.find(rendition.selector) or rendition).track
         samples, timescale = track.samples, track.timescale
         if not len(samples) or len(cells.time) < 2:
             return _empty(timescale)
@@ -155,6 +174,7 @@ class GrowingTimeline(Timeline):
                 track,
                 cells.time,
                 cells.first_number,
+                era=cells.era,
                 begins=self._grid.begins,
                 edge=self._grid.edge,
             )
@@ -167,6 +187,8 @@ class GrowingTimeline(Timeline):
             first_sample = _at_fragments(
                 track, cells.time, first_sample, self._slack[rendition.selector]
             )
+        for at, time in cells.cuts.get(rendition.selector, ()):
+            first_sample[at] = np.searchsorted(samples.decode_time[:-1], time)
         if not samples.size.all():
             first_sample = _around_holes(track, cells.time, first_sample)
         near = timescale * (frame + self._slack[rendition.selector])
@@ -196,7 +218,33 @@ class GrowingTimeline(Timeline):
             closed=_is_closed(track, cut),
             first_number=cells.first_number + lead + first,
             gap=_gaps(track, cut),
+            era=None if cells.era is None else cells.era[lead + first :][: len(cut) - 1],
         )
+
+
+def _with_rest(pictures: SegmentList, sound: SegmentList) -> SegmentList:
+    """``pictures``, and behind them segments without any for those of ``sound``."""
+    more = sound.number(len(sound)) - pictures.number(len(pictures))
+    if more <= 0:
+        return pictures
+    ends = sound.start[-more:] * pictures.timescale // sound.timescale
+    # Neither does the last picture end with the sound of its segment, nor is anything of no length.
+    ends = np.maximum(ends, pictures.start[-1] + 1 + np.arange(more))
+    gap = pictures.gap
+    if gap is not None or sound.gap is not None:
+        gap = np.array(
+            [pictures.is_gap(at) for at in range(len(pictures))]
+            + [sound.is_gap(at) for at in range(len(sound) - more, len(sound))]
+        )
+    return replace(
+        pictures,
+        first_sample=np.append(pictures.first_sample, [pictures.first_sample[-1]] * more),
+        start=np.append(pictures.start, ends),
+        gap=gap,
+        era=None
+        if pictures.era is None or sound.era is None
+        else np.append(pictures.era, sound.era[-more:]),
+    )
 
 
 def _frame(track: Track) -> float:
@@ -300,20 +348,22 @@ def _step(grid: Grid, minimum: Fraction) -> int:
 
 def _cells(grid: Grid, step: int) -> _Cells:
     """The complete cells of ``grid`` of ``step`` fragments each."""
-    group = grid.sequence // step
-    begins = np.concatenate(([True], group[1:] != group[:-1])) if len(group) else np.zeros(0, bool)
-    if len(group) and not grid.begins and grid.sequence[0] % step:
-        begins[0] = False  # the cell's beginning is not at hand
+    count = len(grid.sequence)
+    # With the fragment before the first, and the one behind the last.
+    group = _groups(grid, step)
+    begins = group[1:-1] != group[:-2]
+    if count and grid.begins:
+        begins[0] = True
     at = np.flatnonzero(begins)
     time = grid.time[at]
-    number = group[at]
+    number = group[1:-1][at]
     # The last cell is complete when all of its fragments are there.
-    complete = len(group) and (
+    complete = count and (
         math.isinf(grid.until)
         or (
             # Not known: the first may be the first chunk of a longer one.
             grid.nominal
-            and (grid.sequence[-1] + 1) % step == 0
+            and group[-1] != group[-2]
             and (
                 not grid.chunked
                 or grid.time[-1] - grid.time[-2] >= float(grid.nominal) - grid.tolerance
@@ -331,4 +381,47 @@ def _cells(grid: Grid, step: int) -> _Cells:
         time[-1] = max(time[-1], grid.end)
     reached = int(np.searchsorted(time, grid.until, side="right"))
     time = time[:reached]
-    return _Cells(time=time, first_number=int(number[0]) + 1 if len(number) else 1, step=step)
+    begun = np.array([one.sequence for one in grid.eras], np.int64)
+    era = None
+    if len(begun) and len(time) > 1:
+        numbers = np.array([0, *(one.number for one in grid.eras)])
+        held = grid.sequence[at][: len(time) - 1]
+        # What is left of sound has no fragment of the grid.
+        held = np.append(held, np.full(len(time) - 1 - len(held), grid.sequence[-1]))
+        era = numbers[np.searchsorted(begun, held, side="right")]
+    return _Cells(
+        time=time,
+        first_number=int(number[0]) + 1 if len(number) else 1,
+        step=step,
+        era=era,
+        cuts=_cuts(grid, time),
+    )
+
+
+def _groups(grid: Grid, step: int) -> NDArray[np.int64]:
+    """Number of the segment, from 0, of each source fragment, of the one before the first and of
+    the one behind the last. An era begins with a segment: the one before it has what there is, and
+    its own first has as much more, so that numbers remain those of time."""
+    sequence = np.arange(grid.sequence[0] - 1, grid.sequence[0] + len(grid.sequence) + 1)
+    group: NDArray[np.int64] = sequence // step
+    least, last = 0, None
+    for one in grid.eras:
+        if one.sequence == last:
+            continue
+        least, last = max(-(-one.sequence // step), least + 1), one.sequence
+        group = np.where(sequence >= one.sequence, np.maximum(group, least), group)
+    return group
+
+
+def _cuts(grid: Grid, time: NDArray[np.float64]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """``_Cells.cuts`` of cells between ``time``."""
+    found: dict[str, tuple[tuple[int, int], ...]] = {}
+    for one in grid.eras:
+        at = one.sequence - int(grid.sequence[0])
+        if not 0 <= at < len(grid.time):
+            continue
+        which = int(np.searchsorted(time, grid.time[at]))
+        if which < len(time) and time[which] == grid.time[at]:
+            for selector, ticks in one.cuts.items():
+                found[selector] = (*found.get(selector, ()), (which, ticks))
+    return found

@@ -85,12 +85,10 @@ def test_frames_are_those_that_were_sent(encoding: str, kind: str, tmp_path: Pat
                 start, end = dropped(original[which], frames)
                 found.append(which)
                 is_sound = which == "audio"
-                # Sound before 0 cannot be had, but for edit lists, which Smooth Streaming has not;
-                # and what is left of it when the pictures end has no place in a segment with
-                # pictures.
+                # Sound before 0 cannot be had, but for edit lists, which Smooth Streaming has not.
                 lost = kind == "Smooth Streaming" or encoding != "edit lists"
                 assert start <= (is_sound and encoding != "cmaf" and lost)
-                assert end <= (4 if is_sound and one.kind == "muxed" else 0)
+                assert end == 0
         assert set(found) == set(sent(source, tmp_path))
 
 

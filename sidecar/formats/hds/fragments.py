@@ -86,7 +86,9 @@ def fragment_list(
     all_video = () if growing else timeline.presentation.of_kind(Kind.VIDEO)
     earlier = reordering([other.track for other in all_video if is_supported(other)])
     if video and audio and growing:
-        audio_first = timeline.muxed(video, audio, policy).audio_first
+        together = timeline.muxed(video, audio, policy)
+        segments, video_first = together.video, together.video.first_sample
+        audio_first = together.audio_first
     elif video and audio:
         both = muxed(video.track, segments, audio.track, timeline.segments(audio, policy))
         segments, video_first = both.video, both.video.first_sample

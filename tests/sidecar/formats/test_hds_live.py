@@ -163,6 +163,20 @@ def test_the_end(feed: Feed) -> None:
         assert samples(read_fragment(body(feed.ask(url).plan, zeros)))
 
 
+def test_what_is_left_of_the_sound_has_a_fragment_of_its_own(feed: Feed) -> None:
+    feed.push(*range(5))
+    before = [tags(feed, number) for number in range(1, 6)]
+    feed.push(5, only=[3])
+    feed.stop()
+    assert [tags(feed, number) for number in range(1, 6)] == before
+    rest = samples(tags(feed, 6))
+    assert rest
+    assert {tag.type for tag in rest} == {AUDIO}
+    heard = [tag.timestamp for one in before for tag in samples(one) if tag.type == AUDIO]
+    assert rest[0].timestamp - heard[-1] in (21, 22)
+    assert build_fragments_list(information(feed))[-1] == (1, 6)
+
+
 def test_a_clip_of_what_goes_on_is_over(feed: Feed) -> None:
     feed.push(*range(20))
     clip = read_manifest(feed.body(".f4m", "vbegin=00:00:04&vend=00:00:10"))
