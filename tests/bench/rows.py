@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import channels
 import planning
 from answers import (
     Client,
@@ -456,6 +457,11 @@ def worker_memory(bench: Bench) -> Iterator[Line]:
     )
 
 
+def live(bench: Bench) -> Iterator[Line]:
+    """Live: twenty encoders and two hundred players, on a stack of their own."""
+    yield from channels.lines(channels.Scale(seconds=5 * bench.repeats))
+
+
 ROWS: dict[str, Row] = {
     "noise": noise,
     "hot": hot,
@@ -470,6 +476,7 @@ ROWS: dict[str, Row] = {
     "download": download_start,
     "ranges": ranges,
     "rss": sidecar_memory,
+    "live": live,
 }
 
 
