@@ -340,9 +340,22 @@ class PointIndex(Database):
         if not nominal:
             nominal = length or span
             self.run("UPDATE track SET nominal = ? WHERE id = ?", nominal, track.id)
+            before = before[0], self._counted_anew(track.id, before, nominal)
         follows = 2 * (span - length) < nominal
         sequence = int(before[1]) + (1 if follows else max(1, _nearest(span, nominal)))
         return sequence if after is None or sequence < after[1] else None
+
+    def _counted_anew(self, track: int, first: tuple[int, int], nominal: int) -> int:
+        """The sequence of ``first`` (time, sequence), which has come in chunks: of their length it
+        was taken for, and only now the length of fragments is known. Nothing is listed before."""
+        sequence = max(0, _nearest(first[0], nominal))
+        if sequence != first[1]:
+            self.run(
+                "UPDATE fragment SET sequence = max(0, sequence + ?) WHERE track = ?",
+                *(sequence - first[1], track),
+            )
+            self.count_removal()
+        return sequence
 
     def _continued(self, track: TrackRow, chunk: TrackFragment, sequence: int) -> int | None:
         """``sequence`` when ``chunk`` goes on where what there is of its fragment ends, as nothing

@@ -107,6 +107,22 @@ def test_chunks_share_the_number_of_their_fragment(index: PointIndex) -> None:
     assert [number for _, number in sequences(index)] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+@pytest.mark.parametrize("begin", [0, 3])
+@pytest.mark.parametrize("length", [2, 5, 10, 20])
+def test_numbers_are_those_of_time_whatever_the_first_chunk_is(
+    index: PointIndex, begin: int, length: int
+) -> None:
+    for time in range(1000 + 20 * begin, 1120, 20):
+        push(index, fragment(time, length))
+        if length < 20:
+            push(index, fragment(time + length, 20 - length, begins=False))
+    assert dict(sequences(index)) == {
+        time + late: time // 20
+        for time in range(1000 + 20 * begin, 1120, 20)
+        for late in {0, length % 20}
+    }
+
+
 def test_a_chunk_without_its_beginning_has_no_place(index: PointIndex) -> None:
     assert push(index, fragment(10, 10, begins=False)) is Verdict.LATE
 
