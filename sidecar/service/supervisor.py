@@ -25,6 +25,8 @@ from sidecar.service.notify import Notifier
 # Seconds between two looks at what the processes say: while one is awaited, and otherwise.
 _IMPATIENT = 0.05
 _PATIENT = 1.0
+# How long a reload waits for processes that start.
+_START_NS = 10_000_000_000
 # Indexing allocates tens of megabytes for milliseconds: from one heap of huge pages this costs a
 # quarter of what it costs in fresh mappings, whose 4 KB pages fault one by one. One arena and the
 # fixed threshold keep the resident size near the index budget. (glibc 2.35; others ignore it.)
@@ -96,6 +98,7 @@ class Supervisor:
         # Who is still to be replaced; the first one is on its way when _replacing.
         self._reload: deque[Child] = deque()
         self._replacing = False
+        self._patient_until_ns = 0
         # What the service manager has been told, and when it last heard that all is well.
         self._ready = False
         self._reloading = False
@@ -142,17 +145,27 @@ class Supervisor:
             self._reloading = True
             self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}")
         self._reload.extend(self._children)
+        self._patient_until_ns = monotonic_ns() + _START_NS
 
     def _replace_next(self) -> None:
-        """Goes on with a reload: one at a time, so that the others take its calls."""
+        """Goes on with a reload: one at a time, when the others can take its calls."""
         while self._reload:
             if not self._replacing:
+                if self._others_start():
+                    return
                 self._replacing = True
                 self._reload[0].retire()
             if not self._reload[0].serves:
                 return
             self._replacing = False
             self._reload.popleft()
+
+    def _others_start(self) -> bool:
+        """Whether others than the next one to be replaced are about to serve. Those that do not in
+        time are not waited for: what replaces them may be their cure."""
+        return monotonic_ns() < self._patient_until_ns and not all(
+            child.serves for child in self._children if child is not self._reload[0]
+        )
 
     def _tell(self) -> None:
         """Tells the service manager what is new, and that all is well as often as it wants."""

@@ -82,7 +82,14 @@ def test_sockets_are_relative_and_only_lua_reaches_the_sidecar(entries: list[Any
     assert listens == [["unix:sockets/bridge.sock"], ["127.0.0.1:18080"], ["8080"]]
     passed = args(entries, "grpc_pass")
     one = ["grpc://unix:sockets/sidecar-$http_x_origin_worker.sock"]
-    assert passed == [["grpc://sidecar"], one]
+    assert passed == [["grpc://$origin_process"], one]
+    assert ["$http_x_origin_worker", "$origin_process"] in args(entries, "map")
+    (chosen,) = (
+        {row["directive"]: row["args"] for row in entry["block"]}
+        for _, entry in entries
+        if entry["directive"] == "map" and "$origin_process" in entry["args"]
+    )
+    assert chosen == {"": ["sidecar"], "default": [one[0].removeprefix("grpc://")]}
     bridge = "unix:sockets/bridge.sock"
     assert bridge in (ROOT / "lua/origin/rpc/client.lua").read_text()
     rpc = ["=", "/origin.v1.Origin/Plan"]
@@ -98,7 +105,7 @@ def test_an_asset_has_one_process_until_that_fails(entries: list[Any]) -> None:
     ]
     assert servers == [
         ["unix:sockets/sidecar-0.sock", "max_fails=1", "fail_timeout=1s"],
-        ["unix:sockets/ingest-0.sock", "max_fails=1", "fail_timeout=1s"],
+        ["unix:sockets/ingest-0.sock", "max_fails=0"],
     ]
     assert args(entries, "hash") == [["$http_x_origin_asset", "consistent"]] * 2
 

@@ -7,10 +7,12 @@
 
 local frame = require "origin.rpc.frame"
 local metrics = require "origin.metrics"
+local workers = require "origin.workers"
 
 
 local ngx = ngx
 local concat = table.concat
+local count_workers = workers.count
 local now = ngx.now
 local sleep = ngx.sleep
 local socket_tcp = ngx.socket.tcp
@@ -37,6 +39,9 @@ local POOL_SIZE = 64
 -- When no process could be reached: how long a restarting sidecar gets before
 -- the last try, in seconds. The client's answer must come within one second.
 local RETRY_PAUSE = 0.25
+
+-- Processes that one call may have ended.
+local MAX_DEATHS = 3
 
 -- A manifest travels inline. grpcio is set to the same limit.
 local MAX_REPLY = 67108864
@@ -203,7 +208,7 @@ end
 
 -- Returns the reply message; or nil, err, whether the sidecar could not be
 -- reached (else it is at fault itself), and whether that is because the
--- process died or is not there (else it is slow or busy).
+-- process is not there ("absent") or died ("died"), else it is slow or busy.
 local function call_once(request, timeout)
     timeout = timeout or CALL_TIMEOUT
     local status, fields, body = exchange(request, timeout)
@@ -212,18 +217,21 @@ local function call_once(request, timeout)
     end
 
     if not status then
-        return nil, fields, true, fields ~= "bridge: timeout"
+        return nil, fields, true, fields ~= "bridge: timeout" and "died"
     end
 
     if status ~= 200 then
+        local gone = status == 502
+                     and (tonumber(fields["x-origin-connect"]) and "died"
+                          or "absent")
         return nil, "bridge: HTTP status " .. status,
-               status >= 502 and status <= 504, status == 502
+               status >= 502 and status <= 504, gone
     end
 
     local code = tonumber(fields["grpc-status"])
     if not code then
         -- Cut off, or not gRPC: never taken for success.
-        return nil, "the reply has no grpc-status", true, true
+        return nil, "the reply has no grpc-status", true, "died"
     end
 
     if code ~= frame.OK then
@@ -239,36 +247,64 @@ local function call_once(request, timeout)
 end
 
 
--- Calls Plan with an encoded PlanRequest. asset: document root and path; it
--- chooses the sidecar process. Returns the encoded PlanReply; or nil, err,
--- unreachable. Made once more when the process died: nginx has put it aside
--- for a second and chooses another. And a last time after a pause, when that
--- failed fast too: the only one may be starting.
-function _M.plan(asset, message)
+-- A call of Plan that may be made again. call(worker): of the process of that
+-- number, or without one of the one that nginx chooses.
+local function planner(asset, message)
     local framed = frame.wrap(message)
-    local request = concat({
+    local head = concat({
         PLAN_HEAD,
         "X-Origin-Asset: ", escape_path(asset), "\r\n",
-        "Content-Length: ", #framed, "\r\n\r\n",
-        framed,
+        "Content-Length: ", #framed, "\r\n",
     })
+    local deaths = 0
+
+    return function(worker)
+        local who = worker and "X-Origin-Worker: " .. worker .. "\r\n" or ""
+        local reply, err, unreachable, gone =
+            call_once(concat({ head, who, "\r\n", framed }))
+
+        if gone == "died" then
+            deaths = deaths + 1
+        end
+
+        -- What may have ended so many processes is not given to another one.
+        return reply, err, unreachable, gone and deaths < MAX_DEATHS
+    end
+end
+
+
+-- Calls Plan of the process that nginx chooses, and where that has gone of the
+-- others, whatever nginx believes to know of them.
+local function call_any(call)
+    local reply, err, unreachable, gone = call()
+
+    for number = 0, gone and count_workers() - 1 or -1 do
+        reply, err, unreachable, gone = call(number)
+        if not gone then
+            break
+        end
+    end
+
+    return reply, err, unreachable
+end
+
+
+-- Calls Plan with an encoded PlanRequest. asset: document root and path; it
+-- chooses the sidecar process. Returns the encoded PlanReply; or nil, err,
+-- unreachable. Made once more after a pause when that failed fast: the only
+-- process may be starting.
+function _M.plan(asset, message)
+    local call = planner(asset, message)
 
     update_time()
     local began = now()
-    local started = began
-    local reply, err, unreachable, gone = call_once(request)
-
-    if gone then
-        update_time()
-        started = now()
-        reply, err, unreachable = call_once(request)
-    end
+    local reply, err, unreachable = call_any(call)
 
     if not reply and unreachable then
         update_time()
-        if now() - started < RETRY_PAUSE then
+        if now() - began < RETRY_PAUSE then
             sleep(RETRY_PAUSE)
-            reply, err, unreachable = call_once(request)
+            reply, err, unreachable = call_any(call)
         end
     end
 
