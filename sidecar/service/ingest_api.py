@@ -17,6 +17,7 @@ from sidecar.clock import now_ns
 from sidecar.errors import BadRequest, Conflict, InvalidMedia, NotFound, StorageError
 from sidecar.license.terms import LIVE
 from sidecar.live import documents
+from sidecar.live.announced import announced
 from sidecar.live.index import PointIndex
 from sidecar.live.point import Point
 from sidecar.live.statistics import StateFacts, connections_of, state_of, tracks_of
@@ -91,7 +92,7 @@ class PointApi:
             return answer(200, f"{note}\n".encode(), kind=KIND)
         if asked.method in ("GET", "HEAD"):
             path = self._existing(asked)
-            body = await asyncio.to_thread(_stored, path)
+            body = await asyncio.to_thread(_told, path)
             return answer(200, body, kind=KIND, content_type=f"{_SMIL}; charset=utf-8")
         if asked.method == "DELETE":
             await _read(request, _SMALL)
@@ -209,13 +210,13 @@ async def _read(request: web.BaseRequest, most: int) -> bytes:
     return bytes(body)
 
 
-def _stored(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise NotFound("there is no such publishing point") from None
-    except OSError as error:
-        raise StorageError(f"cannot read: {error.strerror}", path=str(path)) from error
+def _told(path: Path) -> bytes:
+    """The server manifest, with the tracks that have come. They are not written into the file: it
+    is whose settings these are, and each change of it has caches ask for everything anew."""
+    manifest = read_point_manifest(path)
+    with suppress(NotFound), closing(PointIndex.open(path.with_suffix(".db3"))) as index:
+        manifest = replace(manifest, entries=announced(index) or manifest.entries)
+    return write_server_manifest(manifest)
 
 
 def _write(path: Path, manifest: ServerManifest) -> None:

@@ -14,6 +14,11 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from sidecar.formats.registry import find
+from sidecar.media.server_manifest import read_server_manifest
+from sidecar.mux.plan import Inline
+from sidecar.service.live import PublishingPoints, Question, answer_live
+from sidecar.service.reader import MediaReader
 from tests.support.encoder import stream
 from tests.support.ingest import Answer, Process, serving
 from tests.support.license import licensing
@@ -95,6 +100,44 @@ async def test_a_point_is_made_read_changed_and_deleted(process: Process, tmp_pa
     assert (await process.manage(method="DELETE")).status == 200
     assert not list(tmp_path.iterdir())
     assert (await process.manage(method="DELETE")).status == 404
+
+
+async def test_the_tracks_that_have_come_are_told_with_the_settings(
+    process: Process, tmp_path: Path
+) -> None:
+    await process.manage(method="PUT", body=SETTINGS)
+    before = (tmp_path / "ch.isml").read_bytes()
+    async with encoding(process):
+        told = await process.manage(method="GET")
+    found = read_server_manifest(told.body, path="ch.isml")
+    assert found.options["archiving"] == "true"
+    assert [(one.kind.value, one.src, one.language) for one in found.entries] == [
+        ("audio", "Streams(main)", "ger"),
+        ("video", "Streams(main)", None),
+    ]
+    assert [one.track_id for one in found.entries] == [2, 1]
+    # As URLs have them.
+    playlist = await asyncio.to_thread(manifest_of, tmp_path)
+    for one in found.entries:
+        assert f'"{one.track_name}={one.bitrate}"' in playlist
+    # The file is its owner's; what was read can be put back.
+    assert (tmp_path / "ch.isml").read_bytes() == before
+    assert (await process.manage(method="PUT", body=told.body)).status == 200
+
+
+def manifest_of(root: Path) -> str:
+    """The MPD of ``ch.isml``."""
+    points = PublishingPoints(MediaReader())
+    point = points.get(str(root), "/ch.isml")
+    found = find(".mpd")
+    assert found is not None
+    kind, match = found
+    question = Question(
+        kind=kind, match=match, virtual_path=".mpd", args="", directives={}, read_ahead=0
+    )
+    (part,) = answer_live(point, question)[1].plan.parts
+    assert isinstance(part, Inline)
+    return bytes(part.data).decode()
 
 
 async def test_folders_are_made_below_the_document_root_only(
