@@ -121,6 +121,14 @@ def until_gap(segments: Numbered, index: int, until: int) -> int:
     return at
 
 
+def until_era(segments: SegmentList, index: int, until: int) -> int:
+    """The end, ``until`` at the most, of the segments from ``index`` on that are of its era."""
+    at = index
+    while at < until and segments.era_of(at) == segments.era_of(index):
+        at += 1
+    return at
+
+
 def received(request: Request, segments: SegmentList, index: int) -> int | None:
     """When the last of segment ``index`` came, Unix seconds; None for stored content."""
     if request.live is None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from sidecar.errors import Conflict, InvalidMedia, StorageError
-from sidecar.live import ledger
+from sidecar.live import eras, ledger
 from sidecar.live.archive import ArchiveFile
 from sidecar.live.index import TrackRow, Verdict
 from sidecar.live.ledger import ConnectionState
@@ -91,6 +91,8 @@ class Connection:
         self._header: Header | None = None
         self._header_number = 0
         self._tracks: dict[int, IncomingTrack] = {}
+        self._counted: dict[int, IncomingTrack] = {}
+        self._configured: dict[tuple[int, int], bytes] = {}
         self._reference = 0
         self._begun = False
         self._noted_late = False
@@ -138,6 +140,7 @@ class Connection:
         writer = self._writer
         self._header, self._header_number = header, 0
         self._tracks = {track.track_ID: track for track in header.tracks}
+        self._configured.clear()
         video = [track.track_ID for track in header.tracks if track.kind is Kind.VIDEO]
         self._reference = next(iter(video or self._tracks), 0)
         # Whether a stopped point may go on is known when times come.
@@ -160,6 +163,10 @@ class Connection:
         if self._tracks:
             # One of events alone keeps nobody waiting for its end.
             ledger.know_stream(index, self.stream)
+        for track in self._header.tracks:
+            row = index.track(self.stream, track.track_ID)
+            assert row is not None
+            self._counted[track.track_ID] = eras.counted_as(track, *index.counted(row.id))
         return number, header
 
     def _take_end(self, now_ns: int) -> Taken:
@@ -259,6 +266,9 @@ class Connection:
             if not index.files(file.number):
                 writer.archive.abandon(file)  # everything was purged
                 return None
+            if state is PointState.STOPPED or index.setting("begins anew"):
+                index.set("begins anew", "")
+                eras.restarted(index, _media_ms(news)[0])
             self._add(fragment, file, news, received_ms)
             news = [part for part in news if part.verdict is Verdict.ADDED]
             if news:
@@ -275,7 +285,7 @@ class Connection:
                 time=part.end,
                 now_ms=received_ms,
             )
-        self._said = any([add_event(index, event) for event in fragment.events])
+        self._said = sum(add_event(index, event) for event in fragment.events) > 0
         return self._outcome(parts, fragment.notes)
 
     def _take_events(self, fragment: Fragment, now_ns: int) -> Taken:
@@ -307,7 +317,8 @@ class Connection:
         return notes[0]
 
     def _judged(self, fragment: TrackFragment) -> _Part:
-        track, index = self._tracks[fragment.track_ID], self._writer.index
+        track, index = self._counted[fragment.track_ID], self._writer.index
+        fragment = eras.recounted(fragment, self._tracks[fragment.track_ID], track)
         row = index.track(self.stream, fragment.track_ID)
         assert row is not None
         part = _Part(track, row, fragment, Verdict.ADDED)
@@ -378,12 +389,24 @@ class Connection:
             )
             if added is None:
                 part.verdict = Verdict.LATE
-            elif not part.row.bitrate and part.fragment.begins:
+                continue
+            if part.fragment.begins:
+                self._note_era(part)
+            if not part.row.bitrate and part.fragment.begins:
                 self._name_track(part)
         added_parts = [part for part in news if part.verdict is Verdict.ADDED]
         if added_parts:
             begin, end = _media_ms(added_parts)
             index.grow_file(file.number, file.end + len(fragment.data), begin, end)
+
+    def _note_era(self, part: _Part) -> None:
+        index, track = self._writer.index, self._tracks[part.track.track_ID]
+        restarts = eras.restarts(index, part.media_ms(part.fragment.time))
+        key = (track.track_ID, restarts)
+        configured = self._configured.get(key)
+        if configured is None:
+            configured = self._configured[key] = eras.configuration(track, restarts)
+        eras.note(index, part.row.id, part.fragment, self._header_number, configured)
 
     def _name_track(self, part: _Part) -> None:
         """Measures the track when a fragment has begun behind its first one."""

@@ -101,7 +101,7 @@ class PointIndex(Database):
         """The number of ``header``; the same for one that is sent again. Its tracks become known.
 
         To be called in a transaction. Raises ``Conflict`` when a track of the stream changes its
-        kind or timescale: its times could not be compared any more.
+        kind.
         """
         row = self.one(
             "SELECT id FROM header WHERE stream = ? AND digest = ?", stream, header.digest
@@ -129,13 +129,21 @@ class PointIndex(Database):
                 *(stream, track.track_ID, header, track.bitrate or 0),
             )
             self.set(f"track {number}", described)
+            self.set(f"track {number} lead", str(track.edit_media_time))
             return
-        before = self.setting(f"track {known[0]}")
-        if before is not None and before != described:
+        if self.setting(f"track {known[0]} lead") is None:
+            self.set(f"track {known[0]} lead", str(track.edit_media_time))
+        before = str(self.setting(f"track {known[0]}"))
+        if before.partition(" ")[0] != track.kind.value:
             raise Conflict(
                 f"track {track.track_ID} of stream {stream} was {before}, "
                 f"it cannot become {described}"
             )
+
+    def counted(self, track: int) -> tuple[int, int]:
+        """(timescale, edit_media_time) of all times of ``track``: those of its first header."""
+        described = str(self.setting(f"track {track}"))
+        return int(described.rpartition(" ")[2]), int(self.setting(f"track {track} lead") or 0)
 
     def set_bitrate(self, track: int, bitrate: int) -> None:
         """Names ``track`` in URLs from now on."""
@@ -411,6 +419,16 @@ class PointIndex(Database):
             *(track, time),
         )
         return tuple(map(_fragment_row, rows))
+
+    def following(self, track: int, time: int) -> tuple[int, int] | None:
+        """(time, time when shown), ticks, of the first fragment of ``track`` from ``time`` on that
+        can be decoded by itself, or None."""
+        row = self.one(
+            "SELECT time, time + delay FROM fragment WHERE track = ? AND time >= ? AND begins "
+            "ORDER BY time LIMIT 1",
+            *(track, time),
+        )
+        return None if row is None else (int(row[0]), int(row[1]))
 
     def newer(self, than: int) -> tuple[FragmentRow, ...]:
         """Rows with an id above ``than``, in the order in which they were committed."""

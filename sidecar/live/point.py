@@ -151,6 +151,7 @@ class Point:
                 for stream in ledger.streams(index):
                     ledger.know_stream(index, stream)
                 used = retention.newest_ms(index) is not None
+                index.set("begins anew", "1" if used else "")
                 writer.set_state(PointState.STARTED if used else PointState.IDLE, now_ns)
             writer.touch(now_ns)
 

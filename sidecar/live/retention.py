@@ -50,7 +50,7 @@ def expire_all(index: PointIndex, now_ms: int) -> int:
     for file in files:
         doom(index, file.id, now_ms)
     index.run("DELETE FROM setting WHERE name = 'epoch_ms' OR name LIKE 'track %'")
-    for table in ("track", "header", "stream", "delivery", "connection"):
+    for table in ("track", "header", "era", "stream", "delivery", "connection"):
         index.run(f"DELETE FROM {table}")
     expire_events(index, None)
     index.count_removal()
@@ -90,9 +90,10 @@ def delete(paths: list[Path]) -> bool:
 
 
 def _drop_headers(index: PointIndex) -> None:
-    """Forgets headers that nothing begins with any more, but for the newest of each stream."""
+    """Forgets headers that nothing begins with any more, but for the newest of each stream and
+    those of eras, which may go on."""
     index.run(
         "DELETE FROM header WHERE id NOT IN (SELECT header FROM file) "
-        "AND id NOT IN (SELECT header FROM track) "
+        "AND id NOT IN (SELECT header FROM track) AND id NOT IN (SELECT header FROM era) "
         "AND id NOT IN (SELECT max(id) FROM header GROUP BY stream)"
     )

@@ -11,7 +11,8 @@ _MAX_WAL = 16 << 20
 # fragment: ``moof`` counts from ``offset``, ``delay`` is the composition offset of the first
 # sample, ``checksum`` the CRC-32 of all its bytes. file: ``begin_ms`` and ``end_ms`` are media
 # times, of what it holds. doomed: files that no row refers to, to be deleted. event: ``at_us`` and
-# ``known_us`` are presentation times, ``time`` and ``duration`` ticks of ``timescale``.
+# ``known_us`` are presentation times, ``time`` and ``duration`` ticks of ``timescale``. era: see
+# ``live.eras``.
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE header (
@@ -54,6 +55,9 @@ CREATE TABLE event (
     time INTEGER NOT NULL, duration INTEGER, timescale INTEGER NOT NULL, data BLOB NOT NULL,
     inband INTEGER NOT NULL, known_us INTEGER NOT NULL);
 CREATE INDEX event_by_time ON event (at_us);
+CREATE TABLE era (
+    track INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL,
+    header INTEGER NOT NULL, configuration BLOB NOT NULL, PRIMARY KEY (track, time)) WITHOUT ROWID;
 """
 
 
@@ -72,7 +76,7 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
     # Another process may have been faster.
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version < SCHEMA_VERSION:
-        # Events came with version 2, which changed nothing else.
+        # Events and eras came with version 2, which changed nothing else.
         wanted = _EVENTS if version else _SCHEMA + _EVENTS
         for statement in filter(None, map(str.strip, wanted.split(";"))):
             connection.execute(statement)

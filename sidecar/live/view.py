@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from zlib import crc32
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import FragmentNotFound, NotFound
+from sidecar.live import eras
 from sidecar.live.columns import FragmentColumns, TrackColumns
 from sidecar.live.index import FragmentRow, PointIndex, TrackRow
 from sidecar.live.model import Header, IncomingTrack
@@ -22,7 +23,8 @@ from sidecar.media.server_manifest import KIND_ORDER, ServerManifest
 from sidecar.media.track import Kind, Track
 from sidecar.storage.archive import FILE_BITS, OFFSET_MASK
 from sidecar.storage.source import SourceIdentity
-from sidecar.timeline.growing import NEARLY, Grid, GrowingTimeline, frame_length
+from sidecar.timeline.growing import NEARLY, EraBegin, Grid, GrowingTimeline, frame_length
+from sidecar.timeline.live import Era
 
 # A track that lies further behind than this has ended, or its encoder has: the others go on.
 _LEFT_BEHIND = 10
@@ -35,6 +37,7 @@ _EVER = 1 << 62
 _LAG = Fraction(1, 5)
 # By which times of fragments differ that are meant to be equal, seconds.
 _TOLERANCE = Fraction(1, 120)
+_EXACTLY = Fraction(1, 1000)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -44,6 +47,8 @@ class Playable:
     ``begin``, ``end``: presentation times, seconds: of the first sample, and up to where all tracks
     have been received. ``received``: (end of each fragment of the grid, float64[n] seconds;
     when it came, int64[n] Unix milliseconds). ``nominal``: usual length of a fragment, seconds.
+    ``eras``: those of it by their numbers, ascending; ``presentation`` is that of the last.
+    ``tracks``: of each rendition, as the index numbers them.
     """
 
     presentation: Presentation
@@ -52,6 +57,13 @@ class Playable:
     end: Fraction
     received: tuple[NDArray[np.float64], NDArray[np.int64]]
     nominal: Fraction
+    eras: Mapping[int, Era]
+    tracks: Sequence[int]
+
+    def era_at(self, seconds: Fraction) -> int:
+        """The number of the era in which what is presented just before ``seconds`` lies."""
+        begun = [one for one, era in self.eras.items() if era.begin < seconds]
+        return max(begun, default=min(self.eras))
 
     def inside(self, seconds: Fraction) -> Fraction:
         """The middle of the fragment that is presented at ``seconds``. Tracks are cut at different
@@ -119,7 +131,7 @@ class PointView:
         self._headers: dict[int, Header] = {}
         self._tracks: dict[int, TrackRow] = {}
         self._columns: dict[int, TrackColumns] = {}
-        self._header_of: dict[int, int] = {}
+        self._eras = eras.Eras()
         self._last_id = 0
         self._removals = -1
         self.archive = ArchiveFolder(index)
@@ -130,6 +142,7 @@ class PointView:
         if removals != self._removals:
             self._removals = removals
             self._reload()
+            self._count_eras()
             return True
         rows = self._index.newer(self._last_id)
         if not rows:
@@ -147,11 +160,15 @@ class PointView:
                 anew.add(row.track)
             else:
                 columns.append(row)
-                self._header_of[row.track] = row.header
         for track in anew:
             self._load(track)
         self._trim()
+        self._count_eras()
         return True
+
+    def _count_eras(self) -> None:
+        tracks = {track: self._described(track) for track in self._tracks}
+        self._eras = eras.eras_of(eras.rows(self._index), tracks)
 
     def _reload(self) -> None:
         self._tracks = {one.id: one for one in self._index.tracks()}
@@ -169,7 +186,6 @@ class PointView:
         begin = extent.end - int(self._keep * self._described(track).timescale)
         rows = self._index.fragments(track, begin, _EVER)
         self._columns[track] = _columns(rows)
-        self._header_of[track] = rows[-1].header
 
     def _trim(self) -> None:
         for track, columns in self._columns.items():
@@ -178,9 +194,18 @@ class PointView:
                 self._load(track)
 
     def _described(self, track: int) -> IncomingTrack:
-        """What the newest header in use says of ``track``."""
+        """What the first header says of ``track``: what it is called and counted by."""
         row = self._tracks[track]
-        number = self._header_of.get(track, row.header)
+        return self._described_by(row, row.header)
+
+    def _in_era(self, track: int, era: int) -> IncomingTrack:
+        """``track`` as it is in ``era``."""
+        row = self._tracks[track]
+        one = self._described_by(row, self._eras.header(track, era) or row.header)
+        counted = self._described(track)
+        return eras.counted_as(one, counted.timescale, counted.edit_media_time)
+
+    def _described_by(self, row: TrackRow, number: int) -> IncomingTrack:
         header = self._headers.get(number)
         if header is None:
             header = self._headers[number] = self._read_header(self._index.header(number))
@@ -188,6 +213,19 @@ class PointView:
             if one.track_ID == row.track_ID:
                 return one
         raise NotFound("the stream's header does not describe the track")
+
+    def era(self, playable: Playable, number: int) -> Era:
+        """Era ``number``, with what is in ``playable``. Raises ``NotFound`` when there is none."""
+        found = playable.eras.get(number)
+        if found is not None:
+            return found
+        reference = self._reference(playable.tracks)
+        if number > len(self._eras.changes) or reference is None:
+            raise NotFound(f"there is no era {number}")
+        return Era(
+            begin=self._begin_of_era(reference, number),
+            presentation=self._as_in(playable.presentation, number, playable.tracks),
+        )
 
     # What there is
 
@@ -301,19 +339,109 @@ class PointView:
             chunked=filled[reference].is_chunked,
         )
         presentation, tracks = self._presentation(filled, first, manifest)
+        grid = replace(grid, eras=self._era_begins(reference, grid, presentation, tracks))
         slack = {
             rendition.selector: float(self._slack(track))
             for rendition, track in zip(presentation.renditions, tracks, strict=True)
         }
         begin = self._presented(reference, int(grid_columns.time[0]))
+        held = self._held(reference, grid, presentation, tracks)
         return Playable(
-            presentation=presentation,
+            presentation=held[max(held)].presentation,
             timeline=GrowingTimeline(presentation, grid, slack),
             begin=max(Fraction(0), begin),
             end=newest if ended else min(reached.values()),
             received=(grid.time[1:], grid_columns.received_ms),
             nominal=grid.nominal,
+            eras=held,
+            tracks=tracks,
         )
+
+    def _era_begins(
+        self,
+        reference: int,
+        grid: Grid,
+        presentation: Presentation,
+        tracks: Sequence[int],
+    ) -> tuple[EraBegin, ...]:
+        """Where eras begin on ``grid``: with the first fragment of the pictures that lies behind
+        the change, as what they belong to has been listed then."""
+        selectors = dict(zip(tracks, presentation.renditions, strict=True))
+        nominal, first = grid.nominal, Fraction(float(grid.time[0]))
+        found: list[EraBegin] = []
+        for change in self._eras.changes:
+            if reference in change.tracks:
+                when = self._presented(reference, change.tracks[reference][0]) - _EXACTLY
+            else:
+                when = change.last - min(eras.TOGETHER, nominal / 2)
+            at = int(np.searchsorted(grid.time, float(when)))
+            if at == len(grid.time):
+                break
+            if not at and nominal:
+                at = -max(0, round((first - when - _EXACTLY) / nominal))
+            sequence = int(grid.sequence[0]) + at
+            found.append(
+                EraBegin(
+                    number=change.number,
+                    sequence=max(sequence, found[-1].sequence) if found else sequence,
+                    cuts={
+                        selectors[track].selector: ticks
+                        for track, (ticks, _) in change.tracks.items()
+                        if track in selectors
+                    },
+                )
+            )
+        return tuple(found)
+
+    def _held(
+        self,
+        reference: int,
+        grid: Grid,
+        presentation: Presentation,
+        tracks: Sequence[int],
+    ) -> dict[int, Era]:
+        """The eras in which fragments of ``grid`` lie, by their numbers."""
+        before = [one.number for one in grid.eras if one.sequence <= int(grid.sequence[0])]
+        last = int(grid.sequence[-1])
+        inside = [one.number for one in grid.eras if int(grid.sequence[0]) < one.sequence <= last]
+        return {
+            number: Era(
+                begin=self._begin_of_era(reference, number),
+                presentation=self._as_in(presentation, number, tracks),
+            )
+            for number in [max(before, default=0), *inside]
+        }
+
+    def _begin_of_era(self, reference: int, number: int) -> Fraction:
+        """When the first picture of an era is presented, seconds: the same as long as the index
+        knows of it."""
+        if not number:
+            return Fraction(0)
+        change = self._eras.changes[number - 1]
+        one = self._described(reference)
+        shown = change.tracks.get(reference)
+        if shown is None:
+            nominal = Fraction(self._tracks[reference].nominal, one.timescale)
+            near = change.last - min(eras.TOGETHER, nominal / 2)
+            shown = self._index.following(reference, self._ticks(reference, near))
+        if shown is None:
+            return change.last
+        return max(Fraction(0), Fraction(shown[1] - one.edit_media_time, one.timescale))
+
+    def _as_in(
+        self, presentation: Presentation, number: int, tracks: Sequence[int]
+    ) -> Presentation:
+        """``presentation``, whose renditions are ``tracks``, as it is in era ``number``."""
+        if not self._eras.changes:
+            return presentation
+        renditions = []
+        for track, rendition in zip(tracks, presentation.renditions, strict=True):
+            one = self._in_era(track, number)
+            described = replace(
+                rendition.track, sample_entry_box=one.sample_entry_box, facts=one.facts
+            )
+            renditions.append(replace(rendition, track=described))
+        return replace(presentation, renditions=tuple(renditions))
 
     def _first(
         self, columns: Mapping[int, TrackColumns], reference: int, until: Fraction

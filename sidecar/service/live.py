@@ -52,6 +52,8 @@ _STAYING = 3
 _DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
 # How a row names the segment that it wants.
 _TIME, _NUMBER, _SELECTOR = "time", "number", "selector"
+# How a row names the era whose init segment it wants; none is era 0.
+_ERA = "era"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -241,12 +243,19 @@ class PublishingPoint:
         fixed: bool,
         ended: bool | None = None,
     ) -> Request:
-        presentation = playable.presentation
         begin = playable.begin if clip.begin is None else clip.begin
         end = playable.end if clip.end is None else clip.end
         depth = _window(options)
         if _is_on(question.directives.get(_DYNAMIC_DEPTH)):
             depth = min(depth, end - begin)
+        presentation, known = playable.presentation, playable.eras
+        if len(known) > 1 and clip.end is not None:
+            presentation = known[playable.era_at(clip.end)].presentation
+        named = question.match.groupdict()
+        if _ERA in named:
+            assert self._view is not None
+            number = int(named[_ERA] or 0)
+            known = {**known, number: self._view.era(playable, number)}
         ends, came = playable.received
         published = max((int(one) for one in came[ends <= float(end) + _NEAR][-1:]), default=0)
         assert self._identity is not None
@@ -261,6 +270,7 @@ class PublishingPoint:
             next_ms=published + int(1000 * playable.nominal),
             created_ms=self._identity.mtime_ns // 1_000_000,
             arrivals=playable.received,
+            eras=known,
         )
         return Request(
             presentation=presentation,
@@ -292,7 +302,9 @@ class PublishingPoint:
                 timescale = rendition.track.timescale
             return Fraction(int(named[_TIME]), timescale)
         if named.get(_NUMBER) and isinstance(request.timeline, GrowingTimeline):
-            return self._view.time_of((int(named[_NUMBER]) - 1) * request.timeline.step)
+            # A segment with which an era begins may begin earlier than it would otherwise.
+            step = request.timeline.step
+            return self._view.time_of((int(named[_NUMBER]) - 1 - (step > 1)) * step)
         return None
 
     def _kept_ms(self, options: Options) -> int:

@@ -16,10 +16,16 @@ _NEAR = 0.05
 
 
 def text_cells(
-    track: Track, time: NDArray[np.float64], first_number: int, *, begins: bool, edge: float
+    track: Track,
+    time: NDArray[np.float64],
+    first_number: int,
+    *,
+    era: NDArray[np.int64] | None,
+    begins: bool,
+    edge: float,
 ) -> SegmentList | None:
-    """The segments of ``track`` between ``time`` (float64[m+1], seconds), from ``first_number`` on;
-    ``first_sample`` as in ``timeline.text``. None when there are none.
+    """The segments of ``track`` between ``time`` (float64[m+1], seconds), from ``first_number`` on,
+    in their ``era`` (int64[m]); ``first_sample`` as in ``timeline.text``. None when there are none.
 
     They reach as far as text has come, or as silence is certain: ``edge`` is up to when anything
     has been received, seconds. ``begins``: whether nothing comes before the first.
@@ -44,4 +50,5 @@ def text_cells(
         first_sample=np.searchsorted(shown[1:], start, side="right"),
         start=start,
         first_number=first_number + lead,
+        era=None if era is None else era[lead : lead + len(start) - 1],
     )

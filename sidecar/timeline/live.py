@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sidecar.media.presentation import Presentation
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Era:
+    """A stretch in which no track changes what its samples are decoded by. ``begin``: when its
+    first picture is presented, seconds; ``presentation``: as it is then."""
+
+    begin: Fraction
+    presentation: Presentation
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -23,7 +35,8 @@ class Live:
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
     ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
     ``arrivals``: for each source fragment, by time, float64[n] at which it ends (seconds), and
-    int64[n] Unix milliseconds when it came, 0 when it never did.
+    int64[n] Unix milliseconds when it came, 0 when it never did. ``eras``: those of all that is at
+    hand, and the one that the request asks for, by their numbers (``SegmentList.era``).
     """
 
     ended: bool
@@ -36,6 +49,7 @@ class Live:
     next_ms: int
     created_ms: int
     arrivals: tuple[NDArray[np.float64], NDArray[np.int64]]
+    eras: Mapping[int, Era]
 
     def received_ms(self, end: Fraction) -> int:
         """When the last part of a segment that ends at ``end`` (presentation time, seconds) came,

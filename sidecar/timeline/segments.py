@@ -21,6 +21,8 @@ class SegmentList:
       each can be decoded by itself; an open GOP's leading pictures need the GOP before.
     - ``first_number``: number of segment 0 in playlists and URLs; the others follow on. In live
       presentations a pure function of time, whatever part of them is at hand.
+    - ``era``: int64[n], of live presentations: how often what samples are decoded by had changed by
+      then, or encoders had begun anew; None when that never was.
     - ``gap``: bool[n], segments that were never received, or None when there are none such. They
       keep times and numbers contiguous; their samples have no bytes and cannot be served.
     """
@@ -31,6 +33,7 @@ class SegmentList:
     closed: bool = True
     first_number: int = 1
     gap: NDArray[np.bool_] | None = None
+    era: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.first_sample.shape[0]) - 1
@@ -38,6 +41,10 @@ class SegmentList:
     def number(self, index: int) -> int:
         """The number of segment ``index`` in playlists and URLs."""
         return self.first_number + index
+
+    def era_of(self, index: int) -> int:
+        """The era of segment ``index``."""
+        return 0 if self.era is None else int(self.era[index])
 
     def is_gap(self, index: int) -> bool:
         """Whether segment ``index`` was never received."""

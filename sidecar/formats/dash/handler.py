@@ -10,6 +10,7 @@ from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFou
 from sidecar.formats.dash.mpd import CONTENT_TYPE, KEY_FRAMES, mpd
 from sidecar.formats.dash.text import answer_sidecar
 from sidecar.formats.dash.ticks import countable
+from sidecar.formats.eras import ERA, asked_for
 from sidecar.formats.fragments import init_answer, numbered, segment_answer
 from sidecar.formats.key_frames import key_frame_answer, key_frames_of
 from sidecar.formats.policies import source_policy
@@ -45,7 +46,7 @@ def answer_mpd(request: Request) -> Answer:
 
 def answer_init(request: Request) -> Answer:
     """``X.ism/dash/B-video=1000.dash``"""
-    return init_answer(_rendition(request))
+    return init_answer(asked_for(request, _rendition(request)))
 
 
 def answer_timed_segment(request: Request) -> Answer:
@@ -174,10 +175,10 @@ _TRICK = rf"dash/{KEY_FRAMES}"
 KINDS = (
     _kind("dash.key_frame", rf"{_TRICK}{_TIMED}", answer_timed_key_frame),
     _kind("dash.numbered_key_frame", rf"{_TRICK}{_NUMBERED}", answer_numbered_key_frame),
-    _kind("dash.key_frame_init", rf"{_TRICK}{_STEM}\.dash", answer_init),
+    _kind("dash.key_frame_init", rf"{_TRICK}{_STEM}{ERA}\.dash", answer_init),
     _kind("dash.segment", rf"dash/{_TIMED}", answer_timed_segment, reads_media=_reads),
     _kind("dash.numbered", rf"dash/{_NUMBERED}", answer_numbered_segment, reads_media=_reads),
-    _kind("dash.init", rf"dash/{_STEM}\.dash", answer_init),
+    _kind("dash.init", rf"dash/{_STEM}{ERA}\.dash", answer_init),
     RequestKind(
         name="dash.sidecar",
         format="dash",

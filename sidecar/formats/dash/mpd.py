@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from lxml import etree
 
@@ -24,6 +25,7 @@ from sidecar.formats.dash.elements import (
     qualified,
     representation_element,
 )
+from sidecar.formats.dash.eras import Part, parts
 from sidecar.formats.dash.period import Listing, Period, listing, live_period, period_of
 from sidecar.formats.dash.template import NAMESPACE, segment_template
 from sidecar.formats.dash.text import append_sidecars
@@ -56,9 +58,7 @@ def mpd(request: Request, policy: SegmentPolicy) -> bytes:
     """
     timeline, options, clip = request.timeline, request.options, request.clip
     presentation, listings = _listed(request.selected, timeline, policy, clip)
-    sets = adaptation_sets(presentation)
     key_frames = _key_frames(presentation, timeline, clip) if options.fixed_gop else {}
-    sets += trick_play_sets(presentation, sets, key_frames)
     period = _period(presentation, listings, request)
     dynamic = request.live is not None and not request.live.ended
 
@@ -76,10 +76,29 @@ def mpd(request: Request, policy: SegmentPolicy) -> bytes:
         root.set(name, value)
     root.set("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
     root.append(etree.Comment(" Created with OpenOrigin "))
+    for part in parts(presentation, listings, period, request.live):
+        _append_period(root, part, request, key_frames, aligned=timeline.aligned(policy))
+    if dynamic:
+        append_time_source(root)
+    etree.indent(root)
+    return etree.tostring(root, xml_declaration=True, encoding="utf-8")
+
+
+def _append_period(
+    root: etree._Element,
+    part: Part,
+    request: Request,
+    key_frames: Mapping[str, Listing],
+    *,
+    aligned: bool,
+) -> None:
+    presentation, listings, period = part.presentation, part.listings, part.period
+    sets = adaptation_sets(presentation)
+    sets += trick_play_sets(presentation, sets, key_frames)
     element = child(
         root,
         "Period",
-        id="1",
+        id=str(part.era + 1),
         start=iso_duration(period.start) if request.live is not None else None,
         duration=iso_duration(period.duration) if period.duration is not None else None,
     )
@@ -94,15 +113,11 @@ def mpd(request: Request, policy: SegmentPolicy) -> bytes:
             number=number,
             main=sets.index(main) + 1 if main is not None else None,
         )
-        _set_access(described, adaptation, of_set, timeline.aligned(policy))
-        _set_segments(described, adaptation, of_set, presentation.name, period, options)
-    if clip.is_whole:
+        _set_access(described, adaptation, of_set, aligned)
+        _set_segments(described, adaptation, of_set, presentation.name, part, request.options)
+    if request.clip.is_whole:
         # Files know no clips: they would begin somewhere else than the rest does.
-        append_sidecars(element, sets, presentation.name, options)
-    if dynamic:
-        append_time_source(root)
-    etree.indent(root)
-    return etree.tostring(root, xml_declaration=True, encoding="utf-8")
+        append_sidecars(element, sets, presentation.name, request.options)
 
 
 def _period(
@@ -182,22 +197,24 @@ def _set_segments(
     adaptation: AdaptationSet,
     of_set: list[Representation],
     name: str,
-    period: Period,
+    part: Part,
     options: Options,
 ) -> None:
     """Representations, and where their segments are: said of the set where it is true of all."""
-    addressing = {
+    addressing: dict[str, Any] = {
         "base": f"{KEY_FRAMES if adaptation.key_frames else ''}{encoded(name)}-",
         "query": "" if adaptation.key_frames else suffix(options, "dash"),
         "addressing": options.mpd_segment_template,
+        "era": part.era,
+        "period": part.period,
     }
     shared = _shared(of_set)
     if shared is not None:
-        element.append(segment_template(shared, **addressing, period=period))
+        element.append(segment_template(shared, **addressing))
     for one in of_set:
         representation = representation_element(element, adaptation, one)
         if shared is None:
-            representation.append(segment_template(one.listed, **addressing, period=period))
+            representation.append(segment_template(one.listed, **addressing))
 
 
 def _shared(of_set: list[Representation]) -> Listing | None:

@@ -6,13 +6,14 @@ import numpy as np
 from lxml import etree
 
 from sidecar.formats.dash.period import Listing, Period
+from sidecar.formats.eras import suffixed
 from sidecar.units import rescale
 
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 
 
 def segment_template(
-    listed: Listing, *, base: str, query: str, addressing: str, period: Period
+    listed: Listing, *, base: str, query: str, addressing: str, period: Period, era: int = 0
 ) -> etree._Element:
     """The element for ``listed`` segments of representations whose URLs begin with ``base``, and
     which end with ``query``.
@@ -21,7 +22,8 @@ def segment_template(
     ``number_timeline`` ($Number$ and exact durations). One duration is only right for segments of
     about the same length; where it is not, ``number`` becomes ``number_timeline``, which has the
     same URLs. Where a segment is missing, $Number$ becomes $Time$: numbers would be those of others
-    behind it. ``period``: its duration is that which stands in the MPD.
+    behind it. ``period``: its duration is that which stands in the MPD. ``era``: whose init segment
+    it is.
     """
     by_time = addressing == "time" or listed.gap is not None
     media = f"{base}$RepresentationID$-" + ("$Time$.dash" if by_time else "$Number$.m4s")
@@ -33,7 +35,7 @@ def segment_template(
         attributes["duration"] = str(duration)
     if not by_time:
         attributes["startNumber"] = str(listed.first_number)
-    attributes["initialization"] = f"{base}$RepresentationID$.dash"
+    attributes["initialization"] = f"{base}{suffixed('$RepresentationID$', era)}.dash"
     attributes["media"] = media + query
     template = etree.Element(f"{{{NAMESPACE}}}SegmentTemplate", attributes)
     if duration is None:

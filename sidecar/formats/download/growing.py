@@ -9,12 +9,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.errors import NotFound
+from sidecar.errors import BadRequest, NotFound
+from sidecar.formats.eras import described_in
 from sidecar.formats.spec import Request
 from sidecar.media.presentation import Rendition
 from sidecar.media.track import Kind, Samples
 from sidecar.mux.plan import CacheClass
-from sidecar.timeline.clips import Clip
+from sidecar.timeline.clips import Clip, clipped
+from sidecar.timeline.segmenter import SegmentPolicy
 from sidecar.timeline.segments import SegmentList
 
 # What decoders need before a clip begins less than this before it, seconds.
@@ -28,6 +30,27 @@ def require_end(request: Request) -> None:
             "the presentation is going on: what is over of it can be downloaded, "
             "from vbegin to vend"
         )
+
+
+def in_one_era(
+    request: Request, renditions: Sequence[Rendition], policy: SegmentPolicy
+) -> list[Rendition]:
+    """``renditions`` as they are in the clip. Raises ``BadRequest`` where that is told in two ways:
+    a file has one for each of its tracks."""
+    if request.live is None:
+        return list(renditions)
+    found = []
+    for rendition in renditions:
+        segments = request.timeline.segments(rendition, policy)
+        eras = {segments.era_of(at) for at in clipped(segments, request.clip)}
+        described = [described_in(request, rendition, era) for era in sorted(eras)]
+        if len({one.track.sample_entry_box for one in described}) > 1:
+            raise BadRequest(
+                f"the encoder of {rendition.selector} was set up anew within the clip: "
+                "a file can hold what comes before that, or what comes after it"
+            )
+        found.append(described[-1] if described else rendition)
+    return found
 
 
 def cache_class(request: Request) -> CacheClass:

@@ -11,6 +11,7 @@ from sidecar.formats.download.choice import all_tracks, usual_tracks
 from sidecar.formats.download.growing import (
     cache_class,
     counted_from_clip,
+    in_one_era,
     require_end,
     segments_without_holes,
     without_holes,
@@ -61,7 +62,7 @@ def answer_fragmented(request: Request) -> Answer:
     require_end(request)
     audio_only = request.match["type"] == "isma"
     tracks = []
-    for rendition in _of_type(_tracks(request), audio_only):
+    for rendition in in_one_era(request, _of_type(_tracks(request), audio_only), _SENT):
         if is_rewritten(rendition):
             continue
         if request.live is None:
@@ -84,6 +85,7 @@ def _progressive(request: Request, tracks: Sequence[Rendition], *, audio_only: b
     clip = request.clip
     wanted = [one for one in _of_type(tracks, audio_only) if not _loses_its_times(one, clip)]
     if request.live is not None:
+        wanted = in_one_era(request, wanted, _SENT)
         wanted, clip = counted_from_clip([without_holes(one) for one in wanted], clip)
     cuts = cut(wanted, clip)
     if not cuts:

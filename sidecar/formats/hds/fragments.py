@@ -36,6 +36,11 @@ class FragmentList:
     earlier: int
     first_number: int = 1
     gap: NDArray[np.bool_] | None = None
+    era: NDArray[np.int64] | None = None
+
+    def era_of(self, index: int) -> int:
+        """The era of fragment ``index`` (``SegmentList.era``)."""
+        return 0 if self.era is None else int(self.era[index])
 
     def is_gap(self, index: int) -> bool:
         """Whether fragment ``index`` was never received."""
@@ -104,6 +109,7 @@ def fragment_list(
         earlier=earlier,
         first_number=segments.first_number,
         gap=segments.gap,
+        era=segments.era,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from sidecar.errors import NotFound
+from sidecar.formats.eras import described_in
 from sidecar.formats.fragments import numbered, received, until_gap
 from sidecar.formats.hds.bootstrap import bootstrap
 from sidecar.formats.hds.f4m import CONTENT_TYPE, Listed, manifest
@@ -17,7 +19,7 @@ from sidecar.formats.hds.packaged import FRAGMENT_TYPE
 from sidecar.formats.hds.streams import Stream, find_stream, streams
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.formats.urls import encoded, suffix
-from sidecar.mux.flv import TIMESCALE, fragment
+from sidecar.mux.flv import TIMESCALE, Span, fragment
 from sidecar.mux.plan import CacheClass, Inline, Plan
 from sidecar.timeline.clips import clipped
 from sidecar.timeline.live import Live
@@ -87,7 +89,8 @@ def answer_fragment(request: Request) -> Answer:
     """
     _require_playout(request)
     stem, segment = request.match["stem"], request.match["segment"]
-    fragments = _fragments(request, find_stream(request.presentation, stem))
+    stream = find_stream(request.presentation, stem)
+    fragments = _fragments(request, stream)
     shown, count = _shown(fragments), len(fragments)
     index = numbered(fragments, int(request.match["number"]))
     query = suffix(request.options, "hds")
@@ -98,7 +101,7 @@ def answer_fragment(request: Request) -> Answer:
     until = until_gap(fragments, index, index + 1 + min(request.read_ahead, _MOST_AHEAD))
     plans = [
         Plan(
-            parts=fragment(*fragments.spans(at), fragments.earlier),
+            parts=fragment(*_spans(request, stream, fragments, at), fragments.earlier),
             content_type=FRAGMENT_TYPE,
             cache_class=CacheClass.MEDIA,
             headers=(("Link", f'<{encoded(name(at + 1))}{query}>; rel="next"'),)
@@ -119,6 +122,20 @@ def _require_playout(request: Request) -> None:
 
 def _fragments(request: Request, stream: Stream) -> FragmentList:
     return fragment_list(request.timeline, policy(request), stream.video, stream.audio)
+
+
+def _spans(
+    request: Request, stream: Stream, fragments: FragmentList, index: int
+) -> tuple[Span | None, Span | None]:
+    """(video, audio) samples of fragment ``index``, which begins with what these are decoded by."""
+    era = fragments.era_of(index)
+    video, audio = (
+        None
+        if span is None or one is None
+        else replace(span, track=described_in(request, one, era).track)
+        for span, one in zip(fragments.spans(index), (stream.video, stream.audio), strict=True)
+    )
+    return video, audio
 
 
 def _shown(fragments: FragmentList) -> SegmentList:

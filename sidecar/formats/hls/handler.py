@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from sidecar.errors import NotFound
+from sidecar.formats.eras import ERA, asked_for
 from sidecar.formats.fragments import init_answer, numbered, segment_answer
 from sidecar.formats.hls import text
 from sidecar.formats.hls.layout import Layout, carried, layout_of
@@ -69,9 +70,7 @@ def answer_media_playlist(request: Request) -> Answer:
     if layout is Layout.FMP4:
         base = f"hls/{base}"
         return _playlist(
-            media_playlist(
-                segments, request, layout, base=base, extension="m4s", init=f"{base}.m4s"
-            ),
+            media_playlist(segments, request, layout, base=base, extension="m4s", init=base),
             request,
         )
     extension = stream_info(rendition.track, None).extension or "ts"
@@ -94,7 +93,7 @@ def answer_key_frame_playlist(request: Request) -> Answer:
             layout,
             base=base,
             extension="m4s" if fmp4 else "ts",
-            init=f"../hls/{base}.m4s" if fmp4 else None,
+            init=f"../hls/{base}" if fmp4 else None,
             key_frames=True,
         ),
         request,
@@ -103,7 +102,7 @@ def answer_key_frame_playlist(request: Request) -> Answer:
 
 def answer_init(request: Request) -> Answer:
     """``X.ism/hls/B-video=1000.m4s``"""
-    return init_answer(_rendition(request))
+    return init_answer(asked_for(request, _rendition(request)))
 
 
 def answer_segment(request: Request) -> Answer:
@@ -184,7 +183,7 @@ KINDS = (
         reads_media=True,
     ),
     _kind("hls.segment", rf"hls/{_STEM}-{_NUMBER}\.m4s", answer_segment),
-    _kind("hls.init", rf"hls/{_STEM}\.m4s", answer_init),
+    _kind("hls.init", rf"hls/{_STEM}{ERA}\.m4s", answer_init),
     _kind("hls.key_frame", rf"keyframes/{_STEM}-{_NUMBER}\.m4s", answer_key_frame),
     _kind(
         "hls.key_frame_playlist",

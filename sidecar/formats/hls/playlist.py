@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sidecar.errors import NotFound
+from sidecar.formats.eras import suffixed
 from sidecar.formats.hls.layout import Layout, media_version
 from sidecar.formats.hls.tags import date_time, durations, head, tag, timestamp_map
 from sidecar.formats.spec import Request
@@ -28,8 +29,9 @@ def media_playlist(
     ``base-<number>.extension``. It ends where no more will come (VOD); else it goes on with the
     window, or only grows (EVENT).
 
-    ``init``: URL of the init segment, None without one. ``key_frames``: an I-frame playlist, every
-    segment of which is one sync sample. Raises ``NotFound`` when no segment lies in the clip.
+    ``init``: URL of the init segments without its ending, None without any. ``key_frames``: an
+    I-frame playlist, every segment of which is one sync sample. Raises ``NotFound`` when no segment
+    lies in the clip.
     """
     options, live = request.options, request.live
     query = "" if key_frames else suffix(options, "hls")
@@ -44,10 +46,12 @@ def media_playlist(
         key_frames=key_frames,
     )
     modern = version >= _TAGS_VERSION
+    era = segments.era_of(listed.start)
     kind = "VOD" if live is None or live.ended else "EVENT" if live.fixed_begin else ""
     lines = [
         *head(version),
         f"#EXT-X-MEDIA-SEQUENCE:{segments.number(listed.start)}",
+        *([f"#EXT-X-DISCONTINUITY-SEQUENCE:{era}"] if era else []),
         *([f"#EXT-X-PLAYLIST-TYPE:{kind}"] if modern and kind else []),
         *(["#EXT-X-INDEPENDENT-SEGMENTS"] if modern and segments.closed and not key_frames else []),
         *(["#EXT-X-I-FRAMES-ONLY"] if key_frames else []),
@@ -55,10 +59,13 @@ def media_playlist(
     ]
     if layout is not Layout.FMP4:
         lines.append(timestamp_map(int(segments.start[listed.start]), segments.timescale))
-    if init is not None:
-        lines.append(tag("EXT-X-MAP", URI=f'"{init}"'))
     for at, length in zip(listed, lengths, strict=True):
-        if live is not None and (at == listed.start or segments.is_gap(at - 1)):
+        begins = at == listed.start or segments.era_of(at) != era
+        lines += ["#EXT-X-DISCONTINUITY"] * (segments.era_of(at) - era)
+        era = segments.era_of(at)
+        if begins and init is not None:
+            lines.append(tag("EXT-X-MAP", URI=f'"{suffixed(init, era)}.m4s"'))
+        if live is not None and (begins or segments.is_gap(at - 1)):
             lines.append(date_time(int(segments.start[at]), segments.timescale, live.epoch_ms))
         if segments.is_gap(at):
             lines.append("#EXT-X-GAP")

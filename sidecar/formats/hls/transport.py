@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sidecar.errors import NotFound
-from sidecar.formats.fragments import numbered, received, until_gap
+from sidecar.formats.eras import described_in
+from sidecar.formats.fragments import numbered, received, until_era, until_gap
 from sidecar.formats.hls.rules import policy, require_playout
 from sidecar.formats.hls.selectors import find_renditions
 from sidecar.formats.key_frames import key_frames_of
@@ -42,6 +43,9 @@ def answer_ts_segment(request: Request) -> Answer:
         segments = request.timeline.segments(video, policy(request))
     index = numbered(segments, int(request.match["number"]))
     until = until_gap(segments, index, index + 1 + request.read_ahead)
+    until = until_era(segments, index, until)
+    era = segments.era_of(index)
+    video, *heard = (described_in(request, one, era) for one in (video, *heard))
     first = segments.first_sample[index : until + 1].tolist()
     spans = [TrackSpan(track=video.track, first=first)]
     if heard:
@@ -86,7 +90,11 @@ def answer_packed_segment(request: Request) -> Answer:
     first = segments.first_sample[index : until + 1].tolist()
     plans = [
         Plan(
-            parts=packed_audio(rendition.track, first[at - index], first[at - index + 1]),
+            parts=packed_audio(
+                described_in(request, rendition, segments.era_of(at)).track,
+                first[at - index],
+                first[at - index + 1],
+            ),
             content_type=_AUDIO_TYPES[extension],
             cache_class=CacheClass.MEDIA,
             headers=_next(request, segments, at, f"{extension}{_suffix(request)}"),

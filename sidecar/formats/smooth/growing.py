@@ -80,6 +80,7 @@ def common(members: Sequence[Member], *, ended: bool) -> Common:
         start=segments.start[bounds],
         first_number=begin,
         gap=gap if gap.any() else None,
+        era=None if segments.era is None else segments.era[at : at + stop - begin],
     )
     return Common(
         members=tuple(kept),

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
+
 from sidecar.errors import NotFound, UnsupportedMedia
+from sidecar.formats.eras import described_in
 from sidecar.formats.fragments import CONTENT_TYPES, received, until_gap
 from sidecar.formats.smooth.chunks import Chunks
 from sidecar.formats.smooth.manifest import CONTENT_TYPE, DEFAULT_VERSION, client_manifest
@@ -68,7 +71,7 @@ def _listed(streams: Iterable[Stream], request: Request) -> list[tuple[Stream, r
         if renditions:
             kept.append(replace(stream, renditions=renditions))
     if request.live is not None:
-        return _growing(kept, request.clip, request.live)
+        return _growing(kept, request, request.clip, request.live)
     around = _around(kept, request.clip)
     listed = []
     for stream in kept:
@@ -79,10 +82,13 @@ def _listed(streams: Iterable[Stream], request: Request) -> list[tuple[Stream, r
     return listed
 
 
-def _growing(streams: Sequence[Stream], clip: Clip, live: Live) -> list[tuple[Stream, range]]:
+def _growing(
+    streams: Sequence[Stream], request: Request, clip: Clip, live: Live
+) -> list[tuple[Stream, range]]:
     """Of a presentation that grows, fragments of equal numbers belong together: those that the clip
     lists of the video, or of what comes next to it, as far as they can be had. A window is as long
-    as in the other formats: it begins as much earlier as it ends."""
+    as in the other formats: it begins as much earlier as it ends. A manifest describes qualities
+    once: what is listed is of one era, that of the newest that can be had."""
 
     def end(stream: Stream) -> int:
         return stream.chunks.segments.first_number + stream.chunks.available
@@ -96,12 +102,18 @@ def _growing(streams: Sequence[Stream], clip: Clip, live: Live) -> list[tuple[St
     begin, stop = segments.number(wanted.start), segments.number(wanted.stop)
     if not live.ended and not live.fixed_begin:
         begin -= max(0, stop - end(leading))
+    era = 0
+    if segments.era is not None and wanted:
+        era = segments.era_of(max(wanted.start, min(wanted.stop, leading.chunks.available) - 1))
+        begin = max(begin, segments.number(int(np.searchsorted(segments.era, era))))
     for stream in streams:
         segments, first = stream.chunks.segments, stream.chunks.segments.first_number
         indices = range(max(0, begin - first), min(stop - first, stream.chunks.available))
         held = [at for at in indices if not segments.is_gap(at)]
         if held:
-            listed.append((stream, range(held[0], held[-1] + 1)))
+            described = tuple(described_in(request, one, era) for one in stream.renditions)
+            whole = replace(stream, renditions=described)
+            listed.append((whole, range(held[0], held[-1] + 1)))
     return listed
 
 
