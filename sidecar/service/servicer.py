@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -34,6 +34,7 @@ from sidecar.service.live import (
     PublishingPoint,
     PublishingPoints,
     Question,
+    Sealed,
     answer_live,
     is_live,
 )
@@ -70,6 +71,26 @@ _EXPECTED = frozenset(
 )
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """The plans of an answer, the first and those of the virtual paths ``ahead``."""
+
+    plans: tuple[Sealed, ...]
+    ahead: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What came of a look at ``point``: plans, or what is to be made from media (``asked``), or
+    that it was too ``early``. ``seen_ns``: when the point had changed last before that."""
+
+    point: PublishingPoint
+    seen_ns: int
+    sealed: _Sealed | None = None
+    asked: Request | None = None
+    early: FragmentNotAvailable | None = None
 
 
 class OriginServicer(origin_pb2_grpc.OriginServicer):
@@ -190,7 +211,6 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         reply: origin_pb2.PlanReply,
     ) -> None:
         """Fills ``reply`` with the answer of a publishing point, and what is planned ahead."""
-        point = await asyncio.to_thread(self._points.get, request.document_root, request.path)
         question = Question(
             kind=kind,
             match=match,
@@ -202,32 +222,48 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         limit = seconds(directives, _BLOCKING_EDGE)
         until_ns = monotonic_ns() + int(limit * 1e9)
         while True:
-            seen_ns = set_at(point.stamp) if limit else 0
+            # One thread does all that can be done at once: handing over costs more than most of it.
+            looked = await asyncio.to_thread(self._look, request, question, bool(limit))
             try:
-                asked, answer = await self._answer_live(point, question)
+                sealed = await self._sealed(looked, question)
                 break
             except FragmentNotAvailable as error:
                 left_ms = (until_ns - monotonic_ns()) // 1_000_000
                 due_ms = error.due_ms
                 if due_ms is None or due_ms - now_ns() // 1_000_000 > left_ms:
                     raise
-                if not await self.edges.changed(point.stamp, seen_ns, until_ns):
+                if not await self.edges.changed(looked.point.stamp, looked.seen_ns, until_ns):
                     raise
-        plans = [(reply.plan, answer.plan)]
-        for virtual_path, plan in answer.ahead:
-            plans.append((reply.ahead.add(virtual_path=virtual_path).plan, plan))
-        for message, plan in plans:
-            sealed = await asyncio.to_thread(point.seal, asked, plan)
-            write_plan(message, sealed.plan, sealed.sources, kind.format, kind=kind.name)
+        messages = [reply.plan]
+        messages += (reply.ahead.add(virtual_path=path).plan for path in sealed.ahead)
+        for message, one in zip(messages, sealed.plans, strict=True):
+            write_plan(message, one.plan, one.sources, kind.format, kind=kind.name)
 
-    async def _answer_live(
-        self, point: PublishingPoint, question: Question
-    ) -> tuple[Request, Answer]:
-        kind = question.kind
-        asked = await asyncio.to_thread(point.request, question)
-        reads = kind.reads_media
-        if not (reads if isinstance(reads, bool) else reads(asked)):
-            return await asyncio.to_thread(answer_live, point, question)
+    def _look(self, request: origin_pb2.PlanRequest, question: Question, may_wait: bool) -> _Looked:
+        """In a thread: the answer of a publishing point, unless media is to be read for it."""
+        point = self._points.get(request.document_root, request.path)
+        seen_ns = set_at(point.stamp) if may_wait else 0
+        asked = None
+        try:
+            reads = question.kind.reads_media
+            if not isinstance(reads, bool):
+                asked = point.request(question)
+                reads = reads(asked)
+            if reads:
+                return _Looked(point, seen_ns, asked=asked or point.request(question))
+            sealed = _seal(point, *answer_live(point, question))
+            return _Looked(point, seen_ns, sealed=sealed)
+        except FragmentNotAvailable as error:
+            return _Looked(point, seen_ns, early=error)
+
+    async def _sealed(self, looked: _Looked, question: Question) -> _Sealed:
+        """The plans of what was looked for. Raises ``FragmentNotAvailable`` when it was early."""
+        if looked.early is not None:
+            raise looked.early
+        if looked.sealed is not None:
+            return looked.sealed
+        point, asked, kind = looked.point, looked.asked, question.kind
+        assert asked is not None
 
         def make(virtual_path: str, more: int) -> Answer:
             match = kind.pattern.fullmatch(virtual_path)
@@ -240,7 +276,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         key = (question.virtual_path, question.args, tuple(sorted(question.directives.items())))
         # Segments stay what they are, other answers go on with what is received.
         made = point.made if kind.follows else Made()
-        return asked, await self._maker.answer(made, key, make, question.read_ahead)
+        answer = await self._maker.answer(made, key, make, question.read_ahead)
+        return await asyncio.to_thread(_seal, point, asked, answer)
 
     async def _packaged(
         self, request: origin_pb2.PlanRequest, license: License
@@ -307,6 +344,14 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
 
         question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
         return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
+
+
+def _seal(point: PublishingPoint, asked: Request, answer: Answer) -> _Sealed:
+    plans = [answer.plan, *(plan for _, plan in answer.ahead)]
+    return _Sealed(
+        plans=tuple(point.seal(asked, plan) for plan in plans),
+        ahead=tuple(path for path, _ in answer.ahead),
+    )
 
 
 def _static(request: origin_pb2.PlanRequest, license: License) -> origin_pb2.PlanReply | None:

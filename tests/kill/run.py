@@ -10,6 +10,7 @@ one is there twice, or a manifest was not true.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -40,6 +41,8 @@ _NGINX, _YOUNG, _BUSY, _AIMED = 0.12, 0.25, 0.9, 0.6
 # So few processes are not spared for being young.
 _FEW = 4
 _WINDOW = 20
+# Seconds to a kill: the processes before must have been replaced.
+_SLOWEST = 6
 _PERIOD = 0.7
 
 
@@ -50,7 +53,7 @@ class Scale:
     kills: int = 200
     workers: int = 8
     pause: float = 0.9
-    speed: float = 3.0
+    speed: float = 2.0
     seed: int = 1
 
 
@@ -92,8 +95,7 @@ _WATCHED = (("hls", "hls_fmp4"), ("hls", ""), ("dash", ""), ("smooth", ""))
 def run(scale: Scale) -> Figures:
     """Kills as many processes as ``scale`` says and looks at what has become of everything."""
     began = time.monotonic()
-    # The slowest way to as many kills: each process is killed and starts for some seconds.
-    sent = encoded(scale.speed * (60 + 4 * scale.pause * scale.kills))
+    sent = encoded(scale.speed * (60 + _SLOWEST * scale.kills))
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="origin-kill-") as scratch:
         media = Path(scratch) / "media"
@@ -141,6 +143,9 @@ def _storm(stack: Stack, scale: Scale, sent: dict[str, Sent], figures: Figures) 
         thread.start()
     killer = _Killer(stack, scale, arrivals)
     for _ in range(scale.kills):
+        if not any(thread.is_alive() for thread in threads):
+            figures.wrong.append("the encoders were at their end before all processes were killed")
+            break
         killer.kill()
         for rows in committed.values():
             rows.look()
@@ -234,13 +239,17 @@ class _Killer:
         rest = self._random.expovariate(1 / self._scale.pause)
         time.sleep(min(rest, 3 * self._scale.pause))
         name = "nginx" if self._random.random() < _NGINX else "sidecar"
-        victim = self._victim(name)
-        if self._random.random() < _AIMED:
-            while self._arrivals.acquire(blocking=False):
-                pass
-            self._arrivals.acquire(timeout=2)
-            time.sleep(self._random.uniform(0, 0.008))
-        os.kill(victim, signal.SIGKILL)
+        aimed = self._random.random() < _AIMED
+        while True:
+            victim = self._victim(name)
+            if aimed:
+                while self._arrivals.acquire(blocking=False):
+                    pass
+                self._arrivals.acquire(timeout=2)
+                time.sleep(self._random.uniform(0, 0.008))
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(victim, signal.SIGKILL)
+                break
         eventually(lambda: not is_alive(victim), "its end")
         self.killed[name] += 1
 
