@@ -146,6 +146,12 @@ def location(statement: Statement, scope: Scope, work: Work) -> Statement:
     if not _streams(statement, own, inner, scope):
         return statement.with_block(each(block, lambda one: _in_location(one, inner, work)))
     work.streaming += 1
+    if own.get(original.API) and any(
+        own.get(one) for one in original.HANDLERS if one != original.API
+    ):
+        work.notes.say(
+            statement, "usp_handle_api takes all of this location: what streams needs another one"
+        )
     content = _content(inner, work)
     if scope.has_alias and not any(one.directive in ("alias", "root") for one in block):
         work.notes.say(statement, "the alias of the outer location is not followed: say root")

@@ -231,6 +231,7 @@ def test_what_is_left_out_is_said(http: str, message: str, tmp_path: Path) -> No
         ("limit_req zone=a;\n" + location("usp_handle_ism;"), "limit the calls to the sidecar"),
         (location("alias /a/; location ~ x { usp_handle_ism; }", "/v/"), "alias of the outer"),
         (location("mp4;"), "downloads come from the origin"),
+        (location("usp_handle_ism;\nusp_handle_api;"), "what streams needs another one"),
         ("server { listen 18080; }\n" + location("usp_handle_ism;"), "port 18080 is in use"),
     ],
 )
