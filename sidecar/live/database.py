@@ -55,7 +55,9 @@ class Database:
                 version = prepare(connection, synchronous)
                 if version != SCHEMA_VERSION:
                     raise StorageError(
-                        f"the index has version {version}, this is {SCHEMA_VERSION}",
+                        f"the index has version {version}, this is {SCHEMA_VERSION}"
+                        if version
+                        else "there is a database that is no index of this origin",
                         path=str(path),
                     )
             except BaseException:

@@ -62,10 +62,17 @@ CREATE TABLE era (
 
 
 def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
-    """Makes the tables where there are none; returns the version of those that are there.
+    """Makes the tables where there are none; returns the version of those that are there, 0 where
+    they are somebody else's, which are left alone.
 
     ``synchronous``: OFF, NORMAL or FULL. Raises ``sqlite3.Error``.
     """
+    # In one statement: another process may just be making them.
+    version, tables = connection.execute(
+        "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+    ).fetchone()
+    if version > SCHEMA_VERSION or (tables and not version):
+        return int(version)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL}")

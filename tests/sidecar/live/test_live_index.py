@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +234,18 @@ def test_damaged_rows_are_refused(blob: bytes) -> None:
         unpack_samples(blob)
     except InvalidMedia:
         return
+
+
+@pytest.mark.parametrize("version", [0, 9])
+def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "ch.db3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE fragment (id)")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+    before = path.read_bytes()
+    for create in (False, True):
+        with pytest.raises(StorageError, match=r"no index of this origin|has version 9"):
+            PointIndex.open(path, create=create)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["ch.db3"]
