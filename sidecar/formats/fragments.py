@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound
+from sidecar.formats.events import with_events
 from sidecar.formats.spec import Answer, Request
 from sidecar.formats.urls import encoded, suffix
 from sidecar.media.presentation import Rendition
@@ -72,11 +73,17 @@ def segment_answer(
         Plan(
             parts=text_segment(rendition, segments, at, request.read)
             if rendition.kind is Kind.TEXT
-            else media_segment(
-                rendition.track,
-                first_sample[at - index],
-                first_sample[at - index + 1],
-                segments.number(at),
+            else with_events(
+                media_segment(
+                    rendition.track,
+                    first_sample[at - index],
+                    first_sample[at - index + 1],
+                    segments.number(at),
+                ),
+                request,
+                rendition,
+                segments,
+                at,
             ),
             content_type=content_type,
             cache_class=CacheClass.MEDIA,

@@ -16,6 +16,8 @@ _MICROSECONDS = 1_000_000
 _SAME_US = 20_000
 # A break that began before the media that is left may still go on in it, seconds.
 LOOK_BACK = 3600
+# What is announced for later, seconds.
+LOOK_AHEAD = 3600
 # Of a point, and of what a manifest lists: none of them grows without end.
 MAX_ROWS = 1 << 16
 _MAX_LISTED = 1 << 10

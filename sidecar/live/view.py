@@ -17,6 +17,9 @@ from sidecar.live import eras
 from sidecar.live.columns import FragmentColumns, TrackColumns
 from sidecar.live.index import FragmentRow, PointIndex, TrackRow
 from sidecar.live.model import Header, IncomingTrack
+from sidecar.live.said import LOOK_AHEAD, events_between
+from sidecar.media.breaks import splices
+from sidecar.media.events import Event
 from sidecar.media.naming import default_name, unique_names
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.server_manifest import KIND_ORDER, ServerManifest
@@ -25,6 +28,7 @@ from sidecar.storage.archive import FILE_BITS, OFFSET_MASK
 from sidecar.storage.source import SourceIdentity
 from sidecar.timeline.growing import NEARLY, EraBegin, Grid, GrowingTimeline, frame_length
 from sidecar.timeline.live import Era
+from sidecar.timeline.splices import Splice
 
 # A track that lies further behind than this has ended, or its encoder has: the others go on.
 _LEFT_BEHIND = 10
@@ -47,6 +51,7 @@ class Playable:
     ``begin``, ``end``: presentation times, seconds: of the first sample, and up to where all tracks
     have been received. ``received``: (end of each fragment of the grid, float64[n] seconds;
     when it came, int64[n] Unix milliseconds). ``nominal``: usual length of a fragment, seconds.
+    ``events``: those of this time, and what has been announced for later.
     ``eras``: those of it by their numbers, ascending; ``presentation`` is that of the last.
     ``tracks``: of each rendition, as the index numbers them.
     """
@@ -57,6 +62,7 @@ class Playable:
     end: Fraction
     received: tuple[NDArray[np.float64], NDArray[np.int64]]
     nominal: Fraction
+    events: tuple[Event, ...]
     eras: Mapping[int, Era]
     tracks: Sequence[int]
 
@@ -112,7 +118,8 @@ class ArchiveFolder:
 class PointView:
     """A reader of one publishing point; to be used by one thread at a time.
 
-    ``keep``: seconds of media that stay in memory.
+    ``keep``: seconds of media that stay in memory. ``splicing``: segments are cut where the
+    programme is left and comes back.
     """
 
     def __init__(
@@ -122,8 +129,10 @@ class PointView:
         name: str,
         keep: Fraction,
         read_header: Callable[[bytes], Header],
+        splicing: bool = False,
     ) -> None:
         self._index = index
+        self._splicing = splicing
         self._name = name
         self._window = keep
         self._keep = keep + 2 * _MARGIN
@@ -345,14 +354,18 @@ class PointView:
             for rendition, track in zip(presentation.renditions, tracks, strict=True)
         }
         begin = self._presented(reference, int(grid_columns.time[0]))
+        events = events_between(self._index, begin, newest + LOOK_AHEAD)
+        moments = splices(events).moments if self._splicing else ()
+        cuts = [Splice(float(at), float(known)) for at, known in moments]
         held = self._held(reference, grid, presentation, tracks)
         return Playable(
             presentation=held[max(held)].presentation,
-            timeline=GrowingTimeline(presentation, grid, slack),
+            timeline=GrowingTimeline(presentation, grid, slack, cuts),
             begin=max(Fraction(0), begin),
             end=newest if ended else min(reached.values()),
             received=(grid.time[1:], grid_columns.received_ms),
             nominal=grid.nominal,
+            events=events,
             eras=held,
             tracks=tracks,
         )

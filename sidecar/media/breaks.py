@@ -29,7 +29,8 @@ _SAME = Fraction(1)
 class Break:
     """``start``: seconds of the presentation; ``planned``: how long it is to be, seconds, None =
     not said. ``out``: the section that began it. ``back``: when a section brought the programme
-    back, None = none has; ``into``: that section. ``auto_return``: it ends by itself."""
+    back, None = none has; ``into``: that section. ``auto_return``: it ends by itself. ``inserted``:
+    it is of a splice_insert. ``known``, ``back_known``: as of the events."""
 
     event_id: int
     start: Fraction
@@ -37,8 +38,10 @@ class Break:
     auto_return: bool
     inserted: bool
     out: bytes
+    known: Fraction
     back: Fraction | None = None
     into: bytes = b""
+    back_known: Fraction = Fraction(0)
 
     @property
     def end(self) -> Fraction | None:
@@ -56,10 +59,16 @@ class Splices:
     commands: tuple[Event, ...]
 
     @property
-    def moments(self) -> tuple[Fraction, ...]:
-        """When the programme is left and when it comes back, seconds, ascending."""
-        found = {one.start for one in self.breaks}
-        found.update(one.end for one in self.breaks if one.end is not None)
+    def moments(self) -> tuple[tuple[Fraction, Fraction], ...]:
+        """When the programme is left, is to come back, and does; each with how far the media had
+        come when that was announced; seconds, ascending."""
+        found = set()
+        for one in self.breaks:
+            found.add((one.start, one.known))
+            if one.planned is not None:
+                found.add((one.start + one.planned, one.known))
+            if one.back is not None:
+                found.add((one.back, one.back_known))
         return tuple(sorted(found))
 
 
@@ -139,6 +148,7 @@ def _leave(breaks: list[Break], cue: _Cue, event: Event, taken_back: Iterable[Fr
             auto_return=cue.auto_return,
             inserted=cue.inserted,
             out=event.data,
+            known=event.known,
         )
     )
 
@@ -155,7 +165,9 @@ def _come_back(breaks: list[Break], cue: _Cue, event: Event) -> bool:
             one.event_id == cue.event_id and one.back is not None and event.begin - one.back < _SAME
             for one in breaks
         )
-    breaks[same[-1]] = replace(breaks[same[-1]], back=event.begin, into=event.data)
+    breaks[same[-1]] = replace(
+        breaks[same[-1]], back=event.begin, into=event.data, back_known=event.known
+    )
     return True
 
 

@@ -256,6 +256,9 @@ OPTIONS: dict[str, Option] = {
     "restart_on_encoder_reconnect": _of_point(
         _read_flag, _FLAG, "whether an encoder may go on after an end of stream"
     ),
+    "splice_media": _of_point(
+        _read_flag, _FLAG, "whether segments are cut where the programme is left and comes back"
+    ),
     "start": _moment("begin of the clip, counted from `vbegin`"),
     "t": Option(
         read=parse_range,
@@ -268,6 +271,9 @@ OPTIONS: dict[str, Option] = {
         allowed=_LONG,
         meaning="live: how far manifests stay behind what was received, seconds",
         names_playlists=True,
+    ),
+    "timed_metadata": _of_point(
+        _read_flag, _FLAG, "whether manifests and segments tell of events (SCTE-35, ID3, emsg)"
     ),
     "variant_set": Option(
         read=parse_filters,

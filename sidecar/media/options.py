@@ -36,7 +36,7 @@ class Options:
     or source fragment. ``hls_fmp4``: None = not said. ``iss_client_manifest_version``: 20 or 22.
     ``clip_begin``, ``clip_end``: what ``vbegin``, ``vend``, ``t``, ``start`` and ``end`` say
     together, begin before end; None = that of the presentation (``timeline.clips.clip_of``).
-    ``archiving`` to ``restart_on_encoder_reconnect``: of publishing points; None is as good as 0.
+    ``archiving`` to ``timed_metadata``: of publishing points; None is as good as 0.
     ``filter``, ``max_bitrate``, ``min_bitrate`` (bit/s) choose tracks, ``variant_set`` composes HLS
     variants (``media.select``).
     ``queries``: by format (``hls``, ``dash``, ``smooth``, ``hds``), the part of the request's query
@@ -56,6 +56,8 @@ class Options:
     time_shift: Fraction | None = None
     event_id: str = ""
     restart_on_encoder_reconnect: bool = False
+    splice_media: bool = False
+    timed_metadata: bool = False
     hls_minimum_fragment_length: Fraction | None = None
     mpd_minimum_fragment_length: Fraction | None = None
     iss_minimum_fragment_length: Fraction | None = None

@@ -166,6 +166,7 @@ class PublishingPoint:
                 name=self._name,
                 keep=_window(kept),
                 read_header=read_header,
+                splicing=kept.splice_media,
             )
         assert self._view is not None
         stamp = identify_point(self._index.stamp)
@@ -270,6 +271,7 @@ class PublishingPoint:
             next_ms=published + int(1000 * playable.nominal),
             created_ms=self._identity.mtime_ns // 1_000_000,
             arrivals=playable.received,
+            events=playable.events if options.timed_metadata else (),
             eras=known,
         )
         return Request(

@@ -8,7 +8,7 @@ requests agree on: what is at hand is a window. Its source fragments stand on a 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -24,6 +24,7 @@ from sidecar.timeline.growing_text import text_cells
 from sidecar.timeline.muxed import MuxedSegments
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 from sidecar.timeline.segments import SegmentList
+from sidecar.timeline.splices import Splice, moved, pictures_of
 
 # A minimum length of 4 s is met by two fragments of 1.96 s each.
 _SLACK = Fraction(1, 20)
@@ -90,14 +91,25 @@ class _Cells:
     cuts: Mapping[str, tuple[tuple[int, int], ...]]
 
 
+# Times of cells, which of them stay, fragments in one -> times, how many of the first are left out.
+_Move = Callable[[NDArray[np.float64], NDArray[np.bool_], int], tuple[NDArray[np.float64], int]]
+
+
 class GrowingTimeline(Timeline):
     """The complete segments of what there is of ``presentation``; numbers are the same however much
     that is."""
 
-    def __init__(self, presentation: Presentation, grid: Grid, slack: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        presentation: Presentation,
+        grid: Grid,
+        slack: Mapping[str, float],
+        splices: Sequence[Splice] = (),
+    ) -> None:
         """``slack``: of each selector, seconds by which fragments may begin before or behind those
-        of the grid that they belong to."""
+        of the grid that they belong to. ``splices``: where segments are to end."""
         super().__init__(presentation)
+        self._splices = splices
         self._grid = grid
         self._slack = slack
         self._cells: dict[SegmentPolicy, _Cells] = {}
@@ -157,9 +169,31 @@ class GrowingTimeline(Timeline):
         if found is None:
             has_video = bool(self.presentation.of_kind(Kind.VIDEO))
             step = _step(self._grid, policy.video if has_video else policy.audio)
-            found = self._cells[policy] = _cells(self._grid, step)
+            found = self._cells[policy] = _cells(self._grid, step, self._moved)
         self._step = found.step
         return found
+
+    def _moved(
+        self, time: NDArray[np.float64], fixed: NDArray[np.bool_], step: int
+    ) -> tuple[NDArray[np.float64], int]:
+        """``timeline.splices.moved`` of the times of cells of ``step`` fragments."""
+        kinds = (Kind.VIDEO, Kind.AUDIO)
+        tracks = [
+            [one.track for one in self.presentation.of_kind(kind) if len(one.track.samples)]
+            for kind in kinds
+        ]
+        reference = tracks[0] or tracks[1][:1]
+        if not self._splices or not reference:
+            return time, 0
+        return moved(
+            time,
+            self._splices,
+            pictures_of(reference),
+            fixed=fixed,
+            length=step * float(self._grid.nominal),
+            begins=self._grid.begins,
+            ended=self.ended,
+        )
 
     def _segments(self, rendition: Rendition, cells: _Cells) -> SegmentList:
         """Cut by decode times, as encoders cut: what is presented with the pictures of a segment
@@ -346,8 +380,8 @@ def _step(grid: Grid, minimum: Fraction) -> int:
     return max(1, math.ceil(minimum / grid.nominal - _SLACK))
 
 
-def _cells(grid: Grid, step: int) -> _Cells:
-    """The complete cells of ``grid`` of ``step`` fragments each."""
+def _cells(grid: Grid, step: int, move: _Move) -> _Cells:
+    """The complete cells of ``grid`` of ``step`` fragments each, their boundaries moved."""
     count = len(grid.sequence)
     # With the fragment before the first, and the one behind the last.
     group = _groups(grid, step)
@@ -380,7 +414,9 @@ def _cells(grid: Grid, step: int) -> _Cells:
         time = np.append(time, time[-1] + length * np.arange(1, more + 1))
         time[-1] = max(time[-1], grid.end)
     reached = int(np.searchsorted(time, grid.until, side="right"))
-    time = time[:reached]
+    time, lead = move(time[:reached], _at_eras(grid, time[:reached]), step)
+    time = time[: int(np.searchsorted(time, grid.until, side="right"))]
+    at, number = at[lead:], number[lead:]
     begun = np.array([one.sequence for one in grid.eras], np.int64)
     era = None
     if len(begun) and len(time) > 1:
@@ -396,6 +432,13 @@ def _cells(grid: Grid, step: int) -> _Cells:
         era=era,
         cuts=_cuts(grid, time),
     )
+
+
+def _at_eras(grid: Grid, time: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """bool[len(time)]: where an era begins."""
+    first = int(grid.sequence[0]) if len(grid.sequence) else 0
+    begun = [one.sequence - first for one in grid.eras]
+    return np.isin(time, grid.time[[at for at in begun if 0 <= at < len(grid.time)]])
 
 
 def _groups(grid: Grid, step: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.media.events import Event
 from sidecar.media.presentation import Presentation
 
 
@@ -34,6 +35,7 @@ class Live:
     ``published_ms``: when the newest of what is listed was received, Unix milliseconds.
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
     ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
+    ``events``: what manifests and segments are to tell of, by time.
     ``arrivals``: for each source fragment, by time, float64[n] at which it ends (seconds), and
     int64[n] Unix milliseconds when it came, 0 when it never did. ``eras``: those of all that is at
     hand, and the one that the request asks for, by their numbers (``SegmentList.era``).
@@ -48,6 +50,7 @@ class Live:
     published_ms: int
     next_ms: int
     created_ms: int
+    events: tuple[Event, ...] = ()
     arrivals: tuple[NDArray[np.float64], NDArray[np.int64]]
     eras: Mapping[int, Era]
 

@@ -26,6 +26,7 @@ from sidecar.formats.dash.elements import (
     representation_element,
 )
 from sidecar.formats.dash.eras import Part, parts
+from sidecar.formats.dash.events import append_event_streams, append_inband_streams
 from sidecar.formats.dash.period import Listing, Period, listing, live_period, period_of
 from sidecar.formats.dash.template import NAMESPACE, segment_template
 from sidecar.formats.dash.text import append_sidecars
@@ -103,6 +104,7 @@ def _append_period(
         duration=iso_duration(period.duration) if period.duration is not None else None,
     )
     child(element, "BaseURL").text = "dash/"
+    append_event_streams(element, request.live, period)
     for number, adaptation in enumerate(sets, 1):
         of_set = _representations(adaptation, key_frames if adaptation.key_frames else listings)
         main = adaptation.trick_play_of
@@ -113,6 +115,7 @@ def _append_period(
             number=number,
             main=sets.index(main) + 1 if main is not None else None,
         )
+        append_inband_streams(described, adaptation, presentation, request.live)
         _set_access(described, adaptation, of_set, aligned)
         _set_segments(described, adaptation, of_set, presentation.name, part, request.options)
     if request.clip.is_whole:

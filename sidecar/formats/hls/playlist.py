@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sidecar.errors import NotFound
 from sidecar.formats.eras import suffixed
+from sidecar.formats.hls.cues import cue_lines, spliced_target
 from sidecar.formats.hls.layout import Layout, media_version
 from sidecar.formats.hls.tags import date_time, durations, head, tag, timestamp_map
 from sidecar.formats.spec import Request
@@ -46,6 +47,8 @@ def media_playlist(
         key_frames=key_frames,
     )
     modern = version >= _TAGS_VERSION
+    if live is not None and options.splice_media:
+        target = spliced_target(lengths, target)
     era = segments.era_of(listed.start)
     kind = "VOD" if live is None or live.ended else "EVENT" if live.fixed_begin else ""
     lines = [
@@ -59,16 +62,19 @@ def media_playlist(
     ]
     if layout is not Layout.FMP4:
         lines.append(timestamp_map(int(segments.start[listed.start]), segments.timescale))
+    cues = {} if key_frames else cue_lines(live, segments, listed)
     for at, length in zip(listed, lengths, strict=True):
         begins = at == listed.start or segments.era_of(at) != era
         lines += ["#EXT-X-DISCONTINUITY"] * (segments.era_of(at) - era)
         era = segments.era_of(at)
         if begins and init is not None:
             lines.append(tag("EXT-X-MAP", URI=f'"{suffixed(init, era)}.m4s"'))
-        if live is not None and (begins or segments.is_gap(at - 1)):
+        lines += cues.get(at, ())
+        if live is not None and (begins or segments.is_gap(at - 1) or at in cues):
             lines.append(date_time(int(segments.start[at]), segments.timescale, live.epoch_ms))
         if segments.is_gap(at):
             lines.append("#EXT-X-GAP")
         lines.append(f"#EXTINF:{length}, no desc")
         lines.append(f"{base}-{segments.number(at)}.{extension}{query}")
+    lines += cues.get(listed.stop, ())
     return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if kind == "VOD" else []), ""])

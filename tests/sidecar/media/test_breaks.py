@@ -30,8 +30,9 @@ def test_out_and_in() -> None:
     (one,) = splices([at(25, back, id=2), at(10, out)]).breaks
     assert (one.event_id, one.start, one.planned, one.auto_return) == (7, 10, 20, True)
     assert (one.back, one.out, one.into, one.end) == (25, out, back, 25)
-    assert splices([at(10, out), at(25, back)]).moments == (10, 25)
-    assert splices([at(10, out)]).moments == (10, 30)
+    assert splices([at(10, out, known=4)]).moments == ((10, 4), (30, 4))
+    moments = splices([at(10, out, known=4), at(25, back, known=21)]).moments
+    assert moments == ((10, 4), (25, 21), (30, 4))
 
 
 def test_without_a_duration_it_lasts_until_the_programme_is_back() -> None:

@@ -149,9 +149,9 @@ def test_what_the_head_says_already_is_not_carried() -> None:
 
 
 def test_unknown_options_of_the_head_are_warned_of_and_unknown_parameters_are_not() -> None:
-    head = {"clientManifestRelativePath": "x.ismc", "creator": "me", "splice_media": "true"}
-    options = parse_options(head, "splice_media=true&%ff=%zz&&=&x")
-    assert options.warnings == ("option splice_media of the server manifest has no effect",)
+    head = {"clientManifestRelativePath": "x.ismc", "creator": "me", "vod2live": "true"}
+    options = parse_options(head, "vod2live=true&%ff=%zz&&=&x")
+    assert options.warnings == ("option vod2live of the server manifest has no effect",)
     assert options.queries == {}
 
 
