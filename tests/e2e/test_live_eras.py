@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,9 +18,10 @@ from lxml import etree
 from tests.support.dash_schema import dash_schema
 from tests.support.frames import Frame, decode
 from tests.support.hls import attributes, read_master
-from tests.support.live_media import SMOOTH, Encoding, pushed
+from tests.support.live_media import CMAF, SMOOTH, Encoding, pushed
 from tests.support.live_origin import Origin, opened, pieces, push_all, without_end
 from tests.support.live_players import MPD
+from tests.support.media import ROOT
 
 SECONDS = 6
 BEFORE = replace(SMOOTH, seconds=SECONDS)
@@ -89,10 +93,13 @@ LISTED: dict[str, Callable[[Origin], list[Stretch]]] = {
 each_kind = pytest.mark.parametrize("kind", LISTED)
 
 
-def set_up_anew(point: Origin, *, before: Encoding = BEFORE, after: Encoding = AFTER) -> None:
+def set_up_anew(
+    point: Origin, *, before: Encoding = BEFORE, after: Encoding = AFTER, ended: bool = True
+) -> None:
     push_all(point, without_end(pushed(before)))
     point.drop()
-    for seconds, piece in pieces(pushed(after)):
+    data = pushed(after) if ended else without_end(pushed(after))
+    for seconds, piece in pieces(data):
         point.push(piece, now=SECONDS + seconds, encoder="2")
 
 
@@ -273,3 +280,82 @@ def test_a_file_holds_one_side(point: Origin, tmp_path: Path) -> None:
             (frames,) = decode(str(file), "0:v:0")
             which = BEFORE if width == 96 else AFTER
             assert set(hashes(frames)) <= set(hashes(sent(which, tmp_path)[0]))
+
+
+CHANGES = {
+    "timescale": replace(BEFORE, offset=str(SECONDS), more=("-video_track_timescale", "90000")),
+    "sampling rate": replace(BEFORE, offset=str(SECONDS), more=("-ar", "44100")),
+    "form": replace(CMAF, seconds=SECONDS, offset=str(SECONDS)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_changes(change: str, tmp_path: Path) -> None:
+    """Times stay those of the presentation, and what is decoded is what was sent."""
+    before = replace(BEFORE, form="mp4", flags="cmaf+frag_keyframe") if change != "form" else BEFORE
+    after = replace(CHANGES[change], form="mp4", flags="cmaf+frag_keyframe+frag_discont")
+    with opened(tmp_path / "media", dvr_window_length=60) as point:
+        set_up_anew(point, before=before, after=after)
+        original = [sent(one, tmp_path) for one in (before, after)]
+        for kind in ("fragmented MP4", "DASH"):
+            for of, name in enumerate(("video", "audio")):
+                listed = [one for one in LISTED[kind](point) if name in one.name]
+                assert [one.number for one in listed] == [0, 1]
+                times = []
+                for one in listed:
+                    file = tmp_path / "served"
+                    urls = [one.init, *one.urls]
+                    file.write_bytes(b"".join(point.get(url).body for url in urls))
+                    (frames,) = decode(str(file), "0:v:0" if name == "video" else "0:a:0")
+                    wanted = set(hashes(original[one.number][of]))
+                    extra = [it for it in hashes(frames) if it not in wanted]
+                    assert len(extra) <= (0 if name == "video" else 6), (kind, one.name)
+                    times += [frame.time for frame in frames]
+                steps = [b - a for a, b in pairwise(sorted(times))]
+                assert max(steps) < 0.05
+                assert abs(max(times) - min(times) - 2 * SECONDS) < 0.1
+
+
+def test_two_encoders_that_are_set_up_anew(tmp_path: Path) -> None:
+    """They do not do that at the same moment; either may be first."""
+    with opened(tmp_path / "media", dvr_window_length=60) as point:
+        cuts = pieces(without_end(pushed(BEFORE)))
+        cuts += [(SECONDS + now, piece) for now, piece in pieces(without_end(pushed(AFTER)))]
+        for at, (now, piece) in enumerate(cuts):
+            point.push(piece, now=now, encoder="a")
+            if at >= 3:
+                # Some fragments behind the other one.
+                point.push(cuts[at - 3][1], now=now, encoder="b")
+        for kind in LISTED:
+            listed = [one for one in LISTED[kind](point) if "video" in one.name]
+            assert [one.number for one in listed] == [0, 1]
+            assert [len(one.urls) for one in listed] == [SECONDS, SECONDS]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.e2e.test_live_eras import AFTER, BEFORE, set_up_anew
+from tests.support.live_origin import Origin
+point = Origin(Path(sys.argv[1]), archiving="true", dvr_window_length=60)
+set_up_anew(point, ended=False)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_process_that_was_killed_has_said(tmp_path: Path) -> None:
+    with opened(tmp_path / "whole", archiving="true", dvr_window_length=60) as point:
+        set_up_anew(point, ended=False)
+        whole = {kind: LISTED[kind](point) for kind in LISTED}
+    (tmp_path / "killed").mkdir()
+    command = [sys.executable, "-c", _KILLED, str(tmp_path / "killed")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    with opened(tmp_path / "killed", archiving="true", dvr_window_length=60) as point:
+        assert {kind: LISTED[kind](point) for kind in LISTED} == whole
+        # The encoder comes again, with its header and its last fragments.
+        header, *rest = pieces(without_end(pushed(AFTER)))
+        for now, piece in (header, *rest[-3:]):
+            point.push(piece, now=now, encoder="3")
+        for kind in LISTED:
+            assert {one.number for one in LISTED[kind](point)} == {0, 1}

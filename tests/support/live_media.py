@@ -16,7 +16,7 @@ class Encoding:
     """``form``, ``flags``: format and movflags of ffmpeg. ``gop``: pictures. ``seconds``: of all.
 
     ``sizes``: of the renditions. ``offset``: seconds at which times begin. ``keys``: seconds at
-    which groups of pictures begin as well.
+    which groups of pictures begin as well. ``more``: options of ffmpeg.
     """
 
     form: str
@@ -26,6 +26,7 @@ class Encoding:
     sizes: tuple[str, ...] = ("96x54",)
     offset: str = "0"
     keys: str = "0"
+    more: tuple[str, ...] = ()
 
 
 SMOOTH = Encoding(form="ismv", flags="isml+frag_keyframe", seconds=12)
@@ -45,6 +46,7 @@ def pushed(encoding: Encoding) -> bytes:
         *("ffmpeg", "-nostdin", "-v", "error", *inputs, *LAVFI, tone(length, 440), *maps),
         *(*x264(encoding.gop), *AAC, "-metadata:s:a:0", "language=ger"),
         *("-force_key_frames", encoding.keys, "-output_ts_offset", encoding.offset),
+        *encoding.more,
         *("-f", encoding.form, "-movflags", encoding.flags, "pipe:1"),
     ]
     return subprocess.run(command, check=True, capture_output=True).stdout
