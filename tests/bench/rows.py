@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import channels
+import day
 import planning
 from answers import (
     Client,
@@ -462,6 +463,11 @@ def live(bench: Bench) -> Iterator[Line]:
     yield from channels.lines(channels.Scale(seconds=5 * bench.repeats))
 
 
+def day_of_live(bench: Bench) -> Iterator[Line]:
+    """Live: a day of a channel, with the clock as an argument."""
+    yield from day.lines(day.Scale(length=7200 * bench.repeats))
+
+
 ROWS: dict[str, Row] = {
     "noise": noise,
     "hot": hot,
@@ -477,6 +483,7 @@ ROWS: dict[str, Row] = {
     "ranges": ranges,
     "rss": sidecar_memory,
     "live": live,
+    "day": day_of_live,
 }
 
 
