@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from sidecar.clock import monotonic_ns
 _LOOK = 0.01
 # Requests that are held at once; each is one segment, for all who want it.
 _MOST = 256
+
+# For how long the call that this task works for has been held.
+held_ns: ContextVar[int] = ContextVar("held_ns", default=0)
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +44,8 @@ class Edges:
     async def changed(self, stamp: Path, seen_ns: int, until_ns: int) -> bool:
         """Whether ``stamp`` is set anew, behind ``seen_ns`` (its mtime), before ``until_ns``
         (monotonic). At once, False, when too many are held already."""
-        left = (until_ns - monotonic_ns()) / 1e9
+        began = monotonic_ns()
+        left = (until_ns - began) / 1e9
         if left <= 0 or self._held >= _MOST:
             return False
         watched = self._watched.setdefault(stamp, _Watched(set_at(stamp)))
@@ -60,6 +65,7 @@ class Edges:
             return False
         finally:
             self._held -= 1
+            held_ns.set(held_ns.get() + monotonic_ns() - began)
             watched.waiters.discard(waiter)
             if not watched.waiters and self._watched.get(stamp) is watched:
                 del self._watched[stamp]

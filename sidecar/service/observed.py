@@ -12,6 +12,7 @@ from sidecar.clock import monotonic_ns
 from sidecar.errors import NoLicense, Result
 from sidecar.license.terms import VOD
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
+from sidecar.service.edges import held_ns
 from sidecar.service.licensing import DIRECTIVE, Licensing
 from sidecar.service.logging import call_started_ns
 from sidecar.service.metrics import Metrics
@@ -48,13 +49,14 @@ class ObservedServicer(origin_pb2_grpc.OriginServicer):
         """As the inner one answers. A call that failed has its line in the log from there."""
         started = monotonic_ns()
         call_started_ns.set(started)
+        held_ns.set(0)
         self._metrics.began()
         try:
             reply = await self._inner.Plan(request, context)
         except asyncio.CancelledError:
-            self._metrics.ended("", None, (monotonic_ns() - started) / 1e9, 0)
+            self._metrics.ended("", None, _seconds_since(started), 0)
             raise
-        seconds = (monotonic_ns() - started) / 1e9
+        seconds = _seconds_since(started)
         self._metrics.ended(reply.plan.kind, reply.plan.result, seconds, len(reply.ahead))
         if reply.plan.result == origin_pb2.FMP4_OK:
             if seconds > SLOW_SECONDS:
@@ -90,6 +92,11 @@ class ObservedServicer(origin_pb2_grpc.OriginServicer):
                 sentence=error.sentence,
             )
         return origin_pb2.ReadyReply()
+
+
+def _seconds_since(started_ns: int) -> float:
+    """How long a call has worked: not what it waited for an encoder."""
+    return (monotonic_ns() - started_ns - held_ns.get()) / 1e9
 
 
 def _facts(request: origin_pb2.PlanRequest, reply: origin_pb2.PlanReply) -> dict[str, object]:

@@ -7,13 +7,21 @@ import os
 import re
 import urllib.parse
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.clock import monotonic_ns
 from sidecar.formats.directives import seconds
+from sidecar.rpc import origin_pb2
 from sidecar.service.edges import Edges, set_at
+from sidecar.service.metrics import Metrics
+from sidecar.service.observed import SLOW_SECONDS, ObservedServicer
+from sidecar.service.presentations import PresentationCache
+from sidecar.service.spool import Spool
+from tests.support.license import licensed
 from tests.support.live_media import SMOOTH, pushed
 from tests.support.live_origin import NOW, SECOND, Origin, Reply, opened, pieces, without_end
 from tests.support.live_players import FORMATS
@@ -80,6 +88,24 @@ def test_at_the_limit_nothing_has_changed(stamp: Path) -> None:
     seen = set_at(stamp)
     assert not asyncio.run(Edges().changed(stamp, seen, at(0.03)))
     assert not asyncio.run(Edges().changed(stamp, seen, at(-1)))
+
+
+def test_what_is_waited_for_is_no_work(stamp: Path) -> None:
+    class Holding:
+        async def Plan(self, request: object, context: object) -> origin_pb2.PlanReply:  # noqa: N802
+            assert not await edges.changed(stamp, set_at(stamp), at(1.2 * SLOW_SECONDS))
+            return origin_pb2.PlanReply(plan=origin_pb2.Plan(kind="hls.segment"))
+
+    edges = Edges()
+    metrics = Metrics("0", PresentationCache(1, ThreadPoolExecutor(1)), Spool(None, 0), licensed())
+    observed = ObservedServicer(Holding(), licensed(), metrics, None)  # type: ignore[arg-type]
+    with capture_logs() as logged:
+        asyncio.run(observed.Plan(origin_pb2.PlanRequest(), None))
+    assert [one["event"] for one in logged] == ["planned"]
+    counted = metrics.registry.get_sample_value(
+        "origin_sidecar_call_duration_seconds_sum", {"kind": "hls.segment"}
+    )
+    assert counted is not None and counted < SLOW_SECONDS
 
 
 def test_who_goes_away_is_not_held(stamp: Path) -> None:
