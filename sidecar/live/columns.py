@@ -60,10 +60,12 @@ class TrackColumns:
     earlier ones makes it necessary to begin anew.
 
     Holes are filled with fragments of one sample without bytes, so that times and sequences are
-    contiguous.
+    contiguous. ``sparse``: of a track that is silent now and then, for however long: one of them
+    is a whole silence, and only times are contiguous.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sparse: bool = False) -> None:
+        self._sparse = sparse
         self._reset()
 
     def _reset(self) -> None:
@@ -117,6 +119,8 @@ class TrackColumns:
         """Appends ``row``, for which ``follows`` is true."""
         if len(self):
             missing = row.sequence - self.last_sequence - 1
+            if self._sparse:
+                missing = 1 if row.time > self._end + 1 else 0
             if missing > MAX_HOLE:
                 self._reset()
             elif missing > 0:

@@ -412,7 +412,9 @@ class Connection:
         """Measures the track when a fragment has begun behind its first one."""
         index, row = self._writer.index, part.row
         extent = index.extent(row.id)
-        if extent is not None and extent.first_sequence < extent.last_sequence:
+        # Text comes whole, and the next one may be long in coming.
+        complete = part.track.kind is Kind.TEXT
+        if extent is not None and (complete or extent.first_sequence < extent.last_sequence):
             bitrate = index.measured(row.id, extent.first_sequence, part.track.timescale)
             index.set_bitrate(row.id, bitrate)
 

@@ -37,6 +37,8 @@ _BEHIND_A_HOLE = Fraction(3, 2)
 # What is kept beside the window, so that it is not read again each time that it moves, seconds.
 _MARGIN = 60
 _EVER = 1 << 62
+# Of a sparse track, however long ago the first one was.
+_FEW = 256
 # Of sound behind pictures, seconds: four or five pictures that are reordered.
 _LAG = Fraction(1, 5)
 # By which times of fragments differ that are meant to be equal, seconds.
@@ -164,7 +166,9 @@ class PointView:
             self._tracks = {one.id: one for one in self._index.tracks()}
         anew = set()
         for row in sorted(rows, key=lambda one: one.time):
-            columns = self._columns.setdefault(row.track, TrackColumns())
+            columns = self._columns.get(row.track)
+            if columns is None:
+                columns = self._columns[row.track] = self._empty(row.track)
             if row.track in anew or not columns.follows(row):
                 anew.add(row.track)
             else:
@@ -194,10 +198,23 @@ class PointView:
             return
         begin = extent.end - int(self._keep * self._described(track).timescale)
         rows = self._index.fragments(track, begin, _EVER)
-        self._columns[track] = _columns(rows)
+        if self._is_sparse(track):
+            # Silence begins with what was said before.
+            rows = (*self._index.before(track, rows[0].time), *rows)
+        self._columns[track] = _filled(self._empty(track), rows)
+
+    def _empty(self, track: int) -> TrackColumns:
+        return TrackColumns(sparse=self._is_sparse(track))
+
+    def _is_sparse(self, track: int) -> bool:
+        """Whether it says something only now and then, and no other track follows it."""
+        is_text = self._described(track).kind is Kind.TEXT
+        return is_text and self._reference(self._tracks) != track
 
     def _trim(self) -> None:
         for track, columns in self._columns.items():
+            if len(columns) < _FEW and self._is_sparse(track):
+                continue
             timescale = self._described(track).timescale
             if len(columns) and columns.end - columns.begin > 2 * self._keep * timescale:
                 self._load(track)
@@ -288,7 +305,7 @@ class PointView:
                 # Text can be silent for longer than that; its track is there all the same.
                 rows = self._index.before(track, first)
             if rows:
-                found[track] = _columns(rows)
+                found[track] = _filled(self._empty(track), rows)
         extent = self.extent
         return self._playable(found, manifest, extent[1] if extent else None, ended=ended)
 
@@ -586,8 +603,7 @@ class PointView:
         return presentation, tuple(track for _, _, track, _ in named)
 
 
-def _columns(rows: Iterable[FragmentRow]) -> TrackColumns:
-    columns = TrackColumns()
+def _filled(columns: TrackColumns, rows: Iterable[FragmentRow]) -> TrackColumns:
     for row in rows:
         if columns.follows(row):
             columns.append(row)
