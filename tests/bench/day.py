@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from report import Line, table  # noqa: E402
 
-from tests.support.live_day import MOST_FILES, Scale, grown, run  # noqa: E402
+from tests.support.live_day import MOST_FILES, Scale, grown, most_rows, run  # noqa: E402
 
 _MEMORY_BAR, _COST_BAR = 1.1, 1.3
 
@@ -42,6 +42,14 @@ def lines(scale: Scale) -> Iterator[Line]:
         ours=f"{figures.files}",
         bar=f"≤ {MOST_FILES}",
         passed=figures.files <= MOST_FILES,
+    )
+    most = most_rows(scale.window)
+    yield Line(
+        what="day: rows of that window, most",
+        connections="1",
+        ours=f"{figures.rows}",
+        bar=f"≤ {most:.0f}",
+        passed=figures.rows <= most,
     )
     before, after = _around(figures.memory, full)
     yield Line(

@@ -7,10 +7,12 @@ channel keeps a window, the other one everything, and lists a shorter one.
 from __future__ import annotations
 
 import os
+import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,15 +56,14 @@ class Scale:
 
 @dataclass(slots=True, kw_only=True)
 class Figures:
-    """``wrong``: what was listed and should not have been, or the other way round. ``costs``:
-    (seconds of media, CPU seconds of all manifests after a fragment). ``first``: the same of the
-    first minute of the archive, ``memory``: (seconds of media, resident bytes)."""
+    """``wrong``: what was listed and should not have been, or the other way round. ``files``,
+    ``rows``: the most that the channel with a window had. ``costs``: (seconds of media, CPU seconds
+    of manifests after a fragment); ``memory``: (seconds of media, resident bytes)."""
 
     wrong: list[str] = field(default_factory=list)
     files: int = 0
     rows: int = 0
     looks: int = 0
-    sizes: list[int] = field(default_factory=list)
     costs: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     memory: list[tuple[int, int]] = field(default_factory=list)
 
@@ -152,9 +153,10 @@ def _look(channels: dict[str, Channel], second: int, figures: Figures) -> None:
     channels["archive"].get(".mpd?vbegin=0&vend=60")
     figures.costs["first minute"].append((second, time.process_time() - began))
     root = channels["window"].origin.root
-    index = root / "ch.db3"
+    with closing(sqlite3.connect(root / "ch.db3")) as database:
+        (rows,) = database.execute("SELECT count(*) FROM fragment").fetchone()
+    figures.rows = max(figures.rows, rows)
     figures.files = max(figures.files, len(list(root.glob("*.mp4"))))
-    figures.sizes.append(index.stat().st_size)
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
     figures.memory.append((second, resident))
 
@@ -194,6 +196,13 @@ def _fragment(header: Header, second: int) -> Fragment:
             )
         )
     return Fragment(data=bytes(at), moof=0, tracks=tuple(parts))
+
+
+def most_rows(window: int) -> float:
+    """Fragments of three tracks that there may be of a window: it has another minute, and leaves by
+    files of an eighth of that."""
+    kept = window + 60
+    return 3 * (kept + 3 * max(10, kept / 8)) / LENGTH
 
 
 def grown(costs: list[tuple[int, float]], early: int) -> float:

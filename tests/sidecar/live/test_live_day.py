@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live_day import LENGTH, MOST_FILES, Channel, Figures, Scale, run
+from tests.support.live_day import LENGTH, MOST_FILES, Channel, Figures, Scale, most_rows, run
 from tests.support.live_origin import opened
 
 _STEP = 10
@@ -18,7 +18,7 @@ def test_windows_numbers_and_files_stay_right() -> None:
     assert figures.wrong == []
     assert figures.looks == 2 * 3 * len(figures.memory) > 80
     assert figures.files <= MOST_FILES
-    assert figures.sizes[-1] <= 1.1 * figures.sizes[len(figures.sizes) // 2]
+    assert 3 * 240 / LENGTH <= figures.rows <= most_rows(240)
 
 
 @pytest.mark.parametrize(
