@@ -42,6 +42,8 @@ _NEUTRAL = {
 _LIMITS = ("limit_req", "limit_conn")
 _WRITTEN = ("pid", "error_log", "access_log")
 _MERGED = ("init", "init_worker")
+# Which process makes a plan: the upstream is named in a map.
+_PROCESS = "$origin_process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +161,10 @@ class _Main:
             path = f"{path.removesuffix(';')}{theirs.args[0]}"
         yield Statement(directive="lua_package_path", args=(path,))
         present = {_key(one) for one in block}
+        taken = _upstreams(block)
         for part in self._shipped.settings:
             if _key(part.directive) not in present:
-                yield from map(self._in_style, part.statements)
+                yield from (self._in_style(_renamed(one, taken)) for one in part.statements)
 
     def _in_style(self, one: Statement) -> Statement:
         return reindented(one, self._work.indent)
@@ -244,6 +247,13 @@ def _renamed(one: Statement, taken: frozenset[str]) -> Statement:
     if one.directive in ("grpc_pass", "proxy_pass"):
         scheme, _, name = one.args[0].partition("://")
         return one.with_args(f"{scheme}://origin_{name}") if name in taken else one
+    if one.directive == "map" and one.args[-1] == _PROCESS:
+        return one.with_block(
+            tuple(
+                row.with_args(f"origin_{row.args[0]}") if taken.intersection(row.args) else row
+                for row in one.block or ()
+            )
+        )
     if not one.block:
         return one
     return one.with_block(tuple(_renamed(inner, taken) for inner in one.block))

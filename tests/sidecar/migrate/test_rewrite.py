@@ -291,7 +291,9 @@ def test_servers_inside_do_not_inherit_what_is_for_clients(tmp_path: Path) -> No
     bridge = text[text.index("listen unix:sockets/bridge.sock") : text.index("listen 127.0.0.1:18")]
     for line in ("allow all;", "auth_basic off;", "error_page 599 /;", "access_by_lua_block { }"):
         assert line in bridge
-    assert "upstream origin_sidecar" in text and "grpc://origin_sidecar" in bridge
+    assert "upstream origin_sidecar" in text and "grpc://$origin_process" in bridge
+    (chosen,) = re.findall(r"map \$http_x_origin_worker \$origin_process \{\s+(.*);", text)
+    assert chosen.split() == ['""', "origin_sidecar"]
     admin = text[text.index("listen 127.0.0.1:18") :]
     assert "allow all" not in admin
 
