@@ -22,6 +22,7 @@ from sidecar.mux.psi import PACKET, StreamInfo, tables
 
 VIDEO_PID = 0x100
 AUDIO_PID = 0x101
+TAG_PID = 0x102
 
 _BLOCK = np.dtype((np.void, BLOCK))
 _PACKET = np.dtype([("head", ">u4"), ("body", _BLOCK)])

@@ -39,6 +39,14 @@ def language(code: str) -> bytes:
     return b"\x0a\x04" + code.encode("ascii") + b"\0"
 
 
+# In tables of programs that have a stream of type METADATA (2.6.58, 2.6.60): ID3 in PES packets, as
+# "Timed Metadata for HTTP Live Streaming" has it.
+METADATA = 0x15
+_ID3 = b"\xff\xffID3 \xffID3 \0"
+METADATA_DESCRIPTOR = b"\x26\x0d" + _ID3 + b"\x0f"
+_METADATA_POINTER = b"\x25\x0f" + _ID3 + b"\x1f" + struct.pack(">H", _PROGRAM)
+
+
 @lru_cache(maxsize=1024)
 def tables(streams: tuple[tuple[int, StreamInfo], ...], pcr_pid: int, continuity: int) -> bytes:
     """Two packets: the program association section, and the program map section of ``streams``
@@ -52,7 +60,10 @@ def _pat_packet(continuity: int) -> bytes:
 
 
 def _pmt_packet(streams: Sequence[tuple[int, StreamInfo]], pcr_pid: int, continuity: int) -> bytes:
-    body = struct.pack(">HBBBHH", _PROGRAM, _CURRENT, 0, 0, 0xE000 | pcr_pid, 0xF000)
+    said = any(info.stream_type == METADATA for _, info in streams)
+    about = _METADATA_POINTER if said else b""
+    head = (_PROGRAM, _CURRENT, 0, 0, 0xE000 | pcr_pid, 0xF000 | len(about))
+    body = struct.pack(">HBBBHH", *head) + about
     for pid, info in streams:
         body += struct.pack(">BHH", info.stream_type, 0xE000 | pid, 0xF000 | len(info.descriptors))
         body += info.descriptors

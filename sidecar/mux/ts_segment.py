@@ -11,11 +11,13 @@ import numpy as np
 
 from sidecar.media.track import Track
 from sidecar.mux.elementary import audio_stream, end_time, stream_info, video_stream
-from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID, transport_streams
+from sidecar.mux.mpegts import AUDIO_PID, TAG_PID, VIDEO_PID, transport_streams
 from sidecar.mux.pes import PesStream
+from sidecar.mux.psi import METADATA, METADATA_DESCRIPTOR, StreamInfo
 from sidecar.mux.samples import read_samples
 from sidecar.storage.source import ReadRange
 
+_TAGS = StreamInfo(stream_type=METADATA, stream_id=0xBD, descriptors=METADATA_DESCRIPTOR)
 # Goes up whenever the same samples make other bytes than before.
 _EDITION = b"ts 1"
 
@@ -39,10 +41,20 @@ class TrackSpan:
         ]
 
 
+# An ID3 tag: when it counts, 90 kHz, not reduced to 33 bits, and its bytes.
+Tag = tuple[int, bytes]
+
+
 def ts_segments(
-    read: ReadRange, video: TrackSpan, audio: TrackSpan | None, index: int
+    read: ReadRange,
+    video: TrackSpan,
+    audio: TrackSpan | None,
+    index: int,
+    tags: Sequence[Sequence[Tag]] | None = None,
 ) -> list[memoryview]:
     """Segment ``index`` (from 0) of a program of ``video`` and maybe ``audio``, and those after it.
+
+    ``tags``: of each segment; None when the program has no stream of them at all.
 
     What each says depends on its samples and its index alone; made together they cost less. Raises
     ``UnsupportedMedia`` for codecs without a place in transport streams and for segments that are
@@ -77,14 +89,44 @@ def ts_segments(
             end if seen < over else max(end, end_time(audio.track, heard))
             for end, seen, heard in zip(ends, video.first[1:], audio.first[1:], strict=True)
         ]
+    if tags is not None:
+        program.append((TAG_PID, _TAGS))
+        stream = _tag_stream([sorted(of_segment) for of_segment in tags])
+        streams += [stream] if stream else []
     return transport_streams(program, streams, index=index, ends=ends)
 
 
-def made_from(spans: Sequence[TrackSpan], at: int, index: int, *, key_frame: bool = False) -> bytes:
+def _tag_stream(tags: Sequence[Sequence[Tag]]) -> PesStream | None:
+    every = [tag for of_segment in tags for tag in of_segment]
+    if not every:
+        return None
+    times = np.array([time for time, _ in every], dtype=np.int64)
+    return PesStream(
+        pid=TAG_PID,
+        info=_TAGS,
+        first=[0, *itertools.accumulate(map(len, tags))],
+        pts=times,
+        dts=times,
+        order=times,
+        size=np.array([len(data) for _, data in every], dtype=np.int64),
+        pieces=[(data,) for _, data in every],
+    )
+
+
+def made_from(
+    spans: Sequence[TrackSpan],
+    at: int,
+    index: int,
+    *,
+    key_frame: bool = False,
+    tags: Sequence[Sequence[Tag]] | None = None,
+) -> bytes:
     """16 bytes that identify what segment ``at`` (from 0) of those of ``spans`` is made from, as
     segment ``index`` of the program: the same for the same segment of equal files, whatever they
-    are called."""
+    are called. ``tags``: as of ``ts_segments``."""
     digest = blake2b(b"%s %d %d" % (_EDITION, index, key_frame), digest_size=16)
+    if tags is not None:
+        digest.update(repr(sorted(tags[at])).encode())
     for span in spans:
         track, samples = span.track, span.track.samples
         first, last = span.first[at : at + 2]

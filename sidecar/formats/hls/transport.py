@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sidecar.errors import NotFound
 from sidecar.formats.eras import described_in
+from sidecar.formats.events import id3_tags
 from sidecar.formats.fragments import numbered, received, until_era, until_gap
 from sidecar.formats.hls.rules import policy, require_playout
 from sidecar.formats.hls.selectors import find_renditions
@@ -53,9 +54,10 @@ def answer_ts_segment(request: Request) -> Answer:
         spans.append(TrackSpan(track=heard[0].track, first=first, language=heard[0].language))
     spans = _bounded(spans)
     number = segments.number(index)
-    made = ts_segments(request.read, spans[0], spans[1] if heard else None, number - 1)
+    tags = id3_tags(request, segments, index, index + len(spans[0].first) - 1)
+    made = ts_segments(request.read, spans[0], spans[1] if heard else None, number - 1, tags)
     plans = [
-        _plan(request, data, made_from(spans, at, number - 1 + at), segments, index + at)
+        _plan(request, data, made_from(spans, at, number - 1 + at, tags=tags), segments, index + at)
         for at, data in enumerate(made)
     ]
     return _answer(request, plans, segments, index)

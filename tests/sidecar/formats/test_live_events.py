@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import subprocess
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 
+import pytest
 from lxml import etree
 
+from sidecar.live.model import Fragment, Header
+from sidecar.live.parser import StreamParser
 from sidecar.live.said import add_event
 from sidecar.media.events import ID3, SCTE35, Event
 from sidecar.mux.plan import Inline
 from tests.support.dash_schema import dash_schema
 from tests.support.events import emsg, segmentation, splice_insert, time_signal
 from tests.support.live_feed import LADDER, Feed
+from tests.support.live_media import CMAF, Encoding, pushed
+from tests.support.live_origin import Origin, fetched, opened, push_all
+from tests.support.mpegts import read_ts
 
 NS = {"m": "urn:mpeg:dash:schema:mpd:2011", "s": "http://www.scte.org/schemas/35/2016"}
 VIDEO, AUDIO = "ch-video=2500000.m3u8", "ch-audio_eng=128000.m3u8"
@@ -316,3 +325,89 @@ def test_catch_up_has_what_lies_in_it(tmp_path: Path) -> None:
     assert [int(one.get("presentationTime", "")) - offset for one in stream] == [
         450_000 - offset, 810_000 - offset
     ]  # fmt: skip
+
+
+# Real media
+
+
+CLIP = Encoding(form=CMAF.form, flags=CMAF.flags, seconds=8)
+TAG = b"ID3\4\0\0\0\0\0\x0cTIT2\0\0\0\2\0\0\3x"
+
+
+def with_messages(data: bytes, messages: dict[int, bytes]) -> bytes:
+    """``data`` with boxes in front of its moofs, by their number."""
+    found, moofs, at = [], 0, 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] == b"moof":
+            found.append(messages.get(moofs, b""))
+            moofs += 1
+        found.append(data[at : at + size])
+        at += size
+    return b"".join(found)
+
+
+@pytest.fixture
+def pushed_tags(tmp_path: Path) -> Iterator[Origin]:
+    tags = {
+        # Relative to its fragment, and on the timeline of the media.
+        2: emsg(time=500, timescale=1000, scheme=ID3, id=1, data=TAG, version=0),
+        4: emsg(time=495_000, scheme=ID3, id=2, data=TAG),
+    }
+    with opened(tmp_path / "ch", timed_metadata="true", dvr_window_length="60") as origin:
+        push_all(origin, with_messages(pushed(CLIP), tags))
+        yield origin
+
+
+def test_tags_in_transport_streams(pushed_tags: Origin, tmp_path: Path) -> None:
+    master = pushed_tags.get(".m3u8?hls_fmp4=false").text
+    uri = next(
+        line
+        for line in master.splitlines()
+        if "video" in line and ".m3u8" in line and line[0] != "#"
+    )
+    segments = [one for one in pushed_tags.get(uri).text.splitlines() if one.endswith(".ts")]
+    assert len(segments) >= 6
+    data = fetched(pushed_tags, segments)
+    counters: dict[int, int] = {}
+    held = []
+    for url in segments:
+        program = read_ts(pushed_tags.get(url).body, counters)
+        tags = program.of_type(0x15)
+        held.append([(one.pts, one.payload[: len(TAG)]) for one in tags.pes])
+    every = [one for of_segment in held for one in of_segment]
+    (first, _), (second, _) = every
+    assert [payload for _, payload in every] == [TAG, TAG]
+    assert second == 495_000 + 900_000
+    # Half a second after the first picture, or the first sound, of its fragment is presented.
+    head, *fragments = StreamParser().feed(pushed(CLIP))
+    assert isinstance(head, Header)
+    assert isinstance(fragments[2], Fragment)
+    (part,) = fragments[2].tracks
+    (track,) = (one for one in head.tracks if one.track_ID == part.track_ID)
+    offsets = part.samples.composition_offset
+    presented = part.time + int(0 if offsets is None else offsets[0]) - track.edit_media_time
+    begin = round(90_000 * Fraction(presented, track.timescale))
+    assert first == pytest.approx(900_000 + begin + 45_000, abs=90)
+    file = tmp_path / "x.ts"
+    file.write_bytes(data)
+    probed = json.loads(
+        subprocess.run(
+            ["ffprobe", "-v", "error", "-of", "json", "-show_streams", "-show_packets",
+             "-select_streams", "d", str(file)],
+            check=True, capture_output=True,
+        ).stdout
+    )  # fmt: skip
+    assert [one["codec_name"] for one in probed["streams"]] == ["timed_id3"]
+    assert [int(one["pts"]) for one in probed["packets"]] == [first, second]
+
+
+def test_tags_in_fragmented_mp4(pushed_tags: Origin) -> None:
+    master = pushed_tags.get(".m3u8?hls_fmp4").text
+    uri = next(
+        line
+        for line in master.splitlines()
+        if "video" in line and ".m3u8" in line and line[0] != "#"
+    )
+    segments = [one for one in pushed_tags.get(uri).text.splitlines() if one.endswith(".m4s")]
+    assert [pushed_tags.get(url).body.count(b"emsg\1") for url in segments].count(1) == 2
