@@ -79,6 +79,7 @@ class TrackColumns:
         self._sequence = _Column(np.int64)
         self._gap = _Column(np.bool_)
         self._received = _Column(np.int64)
+        self._row_time = _Column(np.int64)
         self._end = 0
         self._delay = 0
         self._reordered = False
@@ -98,6 +99,10 @@ class TrackColumns:
     def begin(self) -> int:
         """Decode time of the first sample, ticks."""
         return int(self._time.values[0]) if len(self) else self._end
+
+    def rows_from(self, time: int) -> int:
+        """How many of the rows that were appended begin at ``time`` (ticks) or later."""
+        return self._row_time.count - int(np.searchsorted(self._row_time.values, time))
 
     @property
     def is_chunked(self) -> bool:
@@ -136,6 +141,7 @@ class TrackColumns:
         else:
             self._chunked = True
         self._received.values[-1] = row.received_ms
+        self._row_time.append(np.array([row.time]))
         elapsed = np.cumsum(table.duration, dtype=np.int64)
         self._time.append(row.time + elapsed - table.duration)
         self._size.append(table.size)

@@ -411,6 +411,14 @@ class PointIndex(Database):
         )
         return tuple(map(_fragment_row, rows))
 
+    def rows_from(self, track: int, time: int, last_id: int) -> int:
+        """How many rows of ``track`` begin at ``time`` (ticks) or later and have no higher id."""
+        row = self.one(
+            "SELECT count(*) FROM fragment WHERE track = ? AND time >= ? AND id <= ?",
+            *(track, time, last_id),
+        )
+        return 0 if row is None else int(row[0])
+
     def before(self, track: int, time: int) -> tuple[FragmentRow, ...]:
         """The last of ``track`` that begins before ``time`` (ticks), if there is one."""
         rows = self.all(

@@ -149,15 +149,12 @@ class PointView:
 
     def refresh(self) -> bool:
         """Takes in what was committed since the last time; whether that was anything."""
-        removals = self._index.removals
-        if removals != self._removals:
-            self._removals = removals
-            self._reload()
-            self._count_eras()
-            return True
+        removed = self._take_removals()
         rows = self._index.newer(self._last_id)
         if not rows:
-            return False
+            if removed:
+                self._count_eras()
+            return removed
         self._last_id = rows[-1].id
         known = self._tracks
         if any(row.track not in known for row in rows) or any(
@@ -183,12 +180,35 @@ class PointView:
         tracks = {track: self._described(track) for track in self._tracks}
         self._eras = eras.eras_of(eras.rows(self._index), tracks)
 
-    def _reload(self) -> None:
+    def _take_removals(self) -> bool:
+        """Reads anew what rows were removed of, at first all of it; whether there was anything."""
+        removals = self._index.removals
+        if removals == self._removals:
+            return False
+        if self._removals < 0:
+            self._last_id = self._index.last_id
+        self._removals = removals
+        self._headers.clear()  # a point that was emptied counts them anew
         self._tracks = {one.id: one for one in self._index.tracks()}
-        self._columns.clear()
-        self._last_id = self._index.last_id
+        for track in self._columns.keys() - self._tracks.keys():
+            del self._columns[track]
         for track in self._tracks:
-            self._load(track)
+            if not self._is_whole(track):
+                self._load(track)
+        return True
+
+    def _is_whole(self, track: int) -> bool:
+        """Whether the index still has all rows in memory but such as lie before any window: those
+        go all the time, and reading two hours anew takes as much as all manifests of a minute."""
+        columns, extent = self._columns.get(track), self._index.extent(track)
+        if columns is None or extent is None:
+            return columns is None and extent is None
+        begin = max(extent.begin, columns.begin)
+        # No more than a margin before the window is presented.
+        near = columns.end - int((self._window + _MARGIN // 2) * self._described(track).timescale)
+        if begin > columns.begin and (begin > near or self._is_sparse(track)):
+            return False
+        return columns.rows_from(begin) == self._index.rows_from(track, begin, self._last_id)
 
     def _load(self, track: int) -> None:
         """Reads the columns of ``track`` anew, as much of its end as is kept."""

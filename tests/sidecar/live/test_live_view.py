@@ -271,3 +271,61 @@ def test_sound_is_cut_where_the_encoder_cut_it(feed: Feed, early: tuple[int, ...
         playable = feed.view().recent(MANIFEST, ended=False)
         (sound,) = playable.presentation.of_kind(Kind.AUDIO)
         assert playable.timeline.segments(sound, EACH).first_sample.tolist() == cut
+
+
+def removed(feed: Feed, where: str) -> None:
+    with feed.index.transaction():
+        assert feed.index.run_many(f"DELETE FROM fragment WHERE {where}")
+        feed.index.count_removal()
+
+
+def test_what_leaves_before_the_window_is_not_the_reason_to_read_all_anew(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.both(*range(100))
+    view = feed.view(60)
+    removed(feed, "time < (CASE track WHEN 1 THEN 80000 ELSE 3840000 END)")
+    feed.both(100)
+    with monkeypatch.context() as patched:
+        patched.delattr(PointIndex, "fragments")
+        assert view.refresh()
+        found = listed(view, EACH)
+    assert found == listed(feed.view(60), EACH)
+    assert found["video"][-1][0] == 101
+    assert not view.refresh()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "track = 1 AND time = 160000",
+        "track = 2 AND time > 9300000",
+        "time < (CASE track WHEN 1 THEN 120000 ELSE 5760000 END)",
+        "time < 8000000",
+        "1",
+    ],
+    ids=["between", "behind", "just before", "one track and what is before", "everything"],
+)
+def test_what_is_removed_of_the_window_is_not_listed_any_more(feed: Feed, where: str) -> None:
+    feed.both(*range(100))
+    view = feed.view(60)
+    removed(feed, where)
+    feed.both(100, 101)
+    view.refresh()
+    assert listed(view, EACH) == listed(feed.view(60), EACH)
+
+
+def test_what_is_sent_again_after_it_was_dropped_lies_elsewhere(feed: Feed) -> None:
+    feed.both(*range(10))
+    view = feed.view(60)
+    removed(feed, "track = 1 AND time = 18000")
+    track = feed.index.tracks()[0]
+    again = TrackFragment(
+        track_ID=1, time=18000, duration=2000, begins=True, samples=samples(50, 40, video=True)
+    )
+    with feed.index.transaction():
+        feed.index.add(track, again, header=1, file=1, offset=5000, length=1, now_ms=0)
+    view.refresh()
+    for one in (view, feed.view(60)):
+        (pictures,) = one.recent(MANIFEST, ended=False).presentation.of_kind(Kind.VIDEO)
+        assert int(pictures.track.samples.offset[-50]) == (1 << 40) + 5000
