@@ -11,8 +11,8 @@ _MAX_WAL = 16 << 20
 # fragment: ``moof`` counts from ``offset``, ``delay`` is the composition offset of the first
 # sample, ``checksum`` the CRC-32 of all its bytes. file: ``begin_ms`` and ``end_ms`` are media
 # times, of what it holds. doomed: files that no row refers to, to be deleted. event: ``at_us`` and
-# ``known_us`` are presentation times, ``time`` and ``duration`` ticks of ``timescale``. era: see
-# ``live.eras``.
+# ``known_us`` are presentation times, ``carried_us`` that at which it stands in segments, ``time``
+# and ``duration`` ticks of ``timescale``. era: see ``live.eras``.
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE header (
@@ -53,8 +53,9 @@ CREATE TABLE event (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, scheme TEXT NOT NULL,
     value TEXT NOT NULL, event_id INTEGER NOT NULL, cancels INTEGER NOT NULL,
     time INTEGER NOT NULL, duration INTEGER, timescale INTEGER NOT NULL, data BLOB NOT NULL,
-    inband INTEGER NOT NULL, known_us INTEGER NOT NULL);
+    inband INTEGER NOT NULL, known_us INTEGER NOT NULL, carried_us INTEGER NOT NULL);
 CREATE INDEX event_by_time ON event (at_us);
+CREATE INDEX event_in_segments ON event (carried_us) WHERE inband;
 CREATE TABLE era (
     track INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL,
     header INTEGER NOT NULL, configuration BLOB NOT NULL, PRIMARY KEY (track, time)) WITHOUT ROWID;

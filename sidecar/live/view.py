@@ -17,7 +17,7 @@ from sidecar.live import eras
 from sidecar.live.columns import FragmentColumns, TrackColumns
 from sidecar.live.index import FragmentRow, PointIndex, TrackRow
 from sidecar.live.model import Header, IncomingTrack
-from sidecar.live.said import LOOK_AHEAD, events_between
+from sidecar.live.said import LOOK_AHEAD, events_between, streams_carried
 from sidecar.media.breaks import splices
 from sidecar.media.events import Event
 from sidecar.media.naming import default_name, unique_names
@@ -53,7 +53,8 @@ class Playable:
     ``begin``, ``end``: presentation times, seconds: of the first sample, and up to where all tracks
     have been received. ``received``: (end of each fragment of the grid, float64[n] seconds;
     when it came, int64[n] Unix milliseconds). ``nominal``: usual length of a fragment, seconds.
-    ``events``: those of this time, and what has been announced for later.
+    ``events``: those of this time that manifests tell of, and what has been announced for later.
+    ``carried``: schemes and values of those that stand in segments.
     ``eras``: those of it by their numbers, ascending; ``presentation`` is that of the last.
     ``tracks``: of each rendition, as the index numbers them.
     """
@@ -65,6 +66,7 @@ class Playable:
     received: tuple[NDArray[np.float64], NDArray[np.int64]]
     nominal: Fraction
     events: tuple[Event, ...]
+    carried: tuple[tuple[str, str], ...]
     eras: Mapping[int, Era]
     tracks: Sequence[int]
 
@@ -403,6 +405,7 @@ class PointView:
             received=(grid.time[1:], grid_columns.received_ms),
             nominal=grid.nominal,
             events=events,
+            carried=streams_carried(self._index, begin),
             eras=held,
             tracks=tracks,
         )

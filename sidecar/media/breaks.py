@@ -21,6 +21,8 @@ from sidecar.media.events import SCTE35, Event
 # distributor, placement opportunities of both, their blocks. Each is followed by that of its end.
 _OUT = frozenset((0x22, 0x30, 0x32, 0x34, 0x36, 0x44, 0x46))
 _SILENT = (SPLICE_NULL, BANDWIDTH_RESERVATION)
+# What is longer is not known to end, seconds: nobody remembers for ever.
+LONGEST = Fraction(3600)
 # One break may be announced again at a time that differs a little, seconds.
 _SAME = Fraction(1)
 
@@ -30,7 +32,7 @@ class Break:
     """``start``: seconds of the presentation; ``planned``: how long it is to be, seconds, None =
     not said. ``out``: the section that began it. ``back``: when a section brought the programme
     back, None = none has; ``into``: that section. ``auto_return``: it ends by itself. ``inserted``:
-    it is of a splice_insert. ``known``, ``back_known``: as of the events."""
+    it is of a splice_insert. ``known``: as of the event that began it."""
 
     event_id: int
     start: Fraction
@@ -41,7 +43,6 @@ class Break:
     known: Fraction
     back: Fraction | None = None
     into: bytes = b""
-    back_known: Fraction = Fraction(0)
 
     @property
     def end(self) -> Fraction | None:
@@ -53,23 +54,14 @@ class Break:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splices:
-    """``breaks`` by their start; ``commands``: other sections, by their time, damaged ones too."""
+    """``breaks`` by their start; ``commands``: other sections, by their time, damaged ones too.
+    ``moments``: when the programme is left, is to come back, and does; each with how far the media
+    had come when that was announced; seconds, ascending. They do not depend on what was said more
+    than ``LONGEST`` before."""
 
     breaks: tuple[Break, ...]
     commands: tuple[Event, ...]
-
-    @property
-    def moments(self) -> tuple[tuple[Fraction, Fraction], ...]:
-        """When the programme is left, is to come back, and does; each with how far the media had
-        come when that was announced; seconds, ascending."""
-        found = set()
-        for one in self.breaks:
-            found.add((one.start, one.known))
-            if one.planned is not None:
-                found.add((one.start + one.planned, one.known))
-            if one.back is not None:
-                found.add((one.back, one.back_known))
-        return tuple(sorted(found))
+    moments: tuple[tuple[Fraction, Fraction], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +107,7 @@ def splices(events: Iterable[Event]) -> Splices:
             if cue.out is None:
                 taken_back.setdefault(cue.event_id, []).append(event.known)
     breaks: list[Break] = []
+    moments = set()
     commands = [one for one in sections if section(one.data) is None]
     for event, info, cues in said:
         used = info.command in _SILENT
@@ -126,10 +119,19 @@ def splices(events: Iterable[Event]) -> Splices:
                 _leave(breaks, cue, event, taken_back.get(cue.event_id, ()))
             else:
                 used |= _come_back(breaks, cue, event)
+                moments.add((event.begin, event.known))
         if not used:
             commands.append(event)
+    for one in breaks:
+        moments.add((one.start, one.known))
+        if one.planned is not None and one.planned <= LONGEST:
+            moments.add((one.start + one.planned, one.known))
     commands.sort(key=lambda one: (one.begin, one.known, one.value, one.id))
-    return Splices(breaks=tuple(breaks), commands=tuple(commands))
+    return Splices(
+        breaks=tuple(breaks),
+        commands=tuple(commands),
+        moments=tuple(sorted(moments)),
+    )
 
 
 def _leave(breaks: list[Break], cue: _Cue, event: Event, taken_back: Iterable[Fraction]) -> None:
@@ -165,9 +167,7 @@ def _come_back(breaks: list[Break], cue: _Cue, event: Event) -> bool:
             one.event_id == cue.event_id and one.back is not None and event.begin - one.back < _SAME
             for one in breaks
         )
-    breaks[same[-1]] = replace(
-        breaks[same[-1]], back=event.begin, into=event.data, back_known=event.known
-    )
+    breaks[same[-1]] = replace(breaks[same[-1]], back=event.begin, into=event.data)
     return True
 
 

@@ -15,7 +15,9 @@ from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.live.database import stamp_of
 from sidecar.live.headers import read_header
 from sidecar.live.index import PointIndex
+from sidecar.live.said import events_carried
 from sidecar.live.view import ArchiveFolder, Playable, PointView
+from sidecar.media.events import Event
 from sidecar.media.moments import Moment
 from sidecar.media.options import Options, parse_options
 from sidecar.media.select import select
@@ -29,7 +31,7 @@ from sidecar.storage.local import open_local
 from sidecar.storage.source import ReadRange, SourceIdentity
 from sidecar.timeline.clips import WHOLE, Clip
 from sidecar.timeline.growing import GrowingTimeline
-from sidecar.timeline.live import Live
+from sidecar.timeline.live import Carried, Live
 
 EXTENSIONS = frozenset({".isml"})
 # Of a publishing point that says nothing: pure live.
@@ -272,6 +274,8 @@ class PublishingPoint:
             created_ms=self._identity.mtime_ns // 1_000_000,
             arrivals=playable.received,
             events=playable.events if options.timed_metadata else (),
+            streams_carried=playable.carried if options.timed_metadata else (),
+            carried=self._carried() if options.timed_metadata else None,
             eras=known,
         )
         return Request(
@@ -287,6 +291,16 @@ class PublishingPoint:
             directives=question.directives,
             live=live,
         )
+
+    def _carried(self) -> Carried:
+        index = self._index
+        assert index is not None
+
+        def carried(begin: Fraction, end: Fraction) -> tuple[Event, ...]:
+            with self._lock:
+                return events_carried(index, begin, end)
+
+        return carried
 
     def _seconds(self, moment: Moment, origin: Fraction) -> Fraction:
         if moment.dated:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -22,6 +22,10 @@ class Era:
     presentation: Presentation
 
 
+# From begin and end of a segment, presentation times in seconds, to the events in it.
+Carried = Callable[[Fraction, Fraction], tuple[Event, ...]]
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Live:
     """The state of a live presentation at one moment; a function of its index, the query and now.
@@ -35,7 +39,8 @@ class Live:
     ``published_ms``: when the newest of what is listed was received, Unix milliseconds.
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
     ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
-    ``events``: what manifests and segments are to tell of, by time.
+    ``events``: what manifests are to tell of, by time; ``carried``: of a segment, what stands in
+    it, None = nothing at all; ``streams_carried``: schemes and values of that.
     ``arrivals``: for each source fragment, by time, float64[n] at which it ends (seconds), and
     int64[n] Unix milliseconds when it came, 0 when it never did. ``eras``: those of all that is at
     hand, and the one that the request asks for, by their numbers (``SegmentList.era``).
@@ -51,6 +56,8 @@ class Live:
     next_ms: int
     created_ms: int
     events: tuple[Event, ...] = ()
+    streams_carried: tuple[tuple[str, str], ...] = ()
+    carried: Carried | None = None
     arrivals: tuple[NDArray[np.float64], NDArray[np.int64]]
     eras: Mapping[int, Era]
 

@@ -10,7 +10,7 @@ from lxml import etree
 from sidecar.formats.dash.adaptation import AdaptationSet
 from sidecar.formats.dash.elements import child, qualified
 from sidecar.formats.dash.period import Period
-from sidecar.formats.events import carries_events, inband
+from sidecar.formats.events import carries_events
 from sidecar.media.breaks import section
 from sidecar.media.events import SCTE35, SCTE35_NAMESPACE, SCTE35_XML, Event
 from sidecar.media.presentation import Presentation
@@ -28,8 +28,6 @@ def append_event_streams(element: etree._Element, live: Live | None, period: Per
     end = None if period.duration is None else origin + period.duration
     events: dict[tuple[str, str, int], list[Event]] = {}
     for one in () if live is None else live.events:
-        if one.inband and one.scheme != SCTE35:
-            continue
         assert live is not None
         lasts = Fraction(_duration(one) or 0, one.timescale)
         if one.begin < origin or one.begin + lasts < live.begin:
@@ -57,9 +55,10 @@ def append_inband_streams(
     live: Live | None,
 ) -> None:
     """Puts into an AdaptationSet which events its segments hold."""
-    if adaptation.key_frames or not carries_events(presentation, adaptation.first):
+    if live is None or adaptation.key_frames:
         return
-    streams = sorted({(one.scheme, one.value) for one in inband(live)})
+    if not carries_events(presentation, adaptation.first):
+        return
     # What a viewer chooses by stands behind it, and some descriptors before.
     behind = [
         at
@@ -67,7 +66,7 @@ def append_inband_streams(
         if one.tag in map(qualified, ("Label", "Accessibility", "Role"))
     ]
     place = behind[0] if behind else len(element)
-    for scheme, value in reversed(streams):
+    for scheme, value in reversed(live.streams_carried):
         stream = child(element, "InbandEventStream", schemeIdUri=scheme, value=value or None)
         element.insert(place, stream)
 

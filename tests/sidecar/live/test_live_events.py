@@ -16,7 +16,13 @@ from sidecar.live.index import PointIndex
 from sidecar.live.model import EndOfStream, Fragment, Header
 from sidecar.live.parser import StreamParser
 from sidecar.live.point import Point
-from sidecar.live.said import add_event, events_between, expire_events
+from sidecar.live.said import (
+    add_event,
+    events_between,
+    events_carried,
+    expire_events,
+    streams_carried,
+)
 from sidecar.live.writer import PointState
 from sidecar.media.events import ID3, SCTE35, Event
 from sidecar.media.track import Kind
@@ -180,11 +186,31 @@ def test_the_order_in_which_two_tracks_bring_it_does_not_matter(tmp_path: Path) 
     assert listed[0] == listed[1]
 
 
+def test_what_stands_in_segments_and_what_does_not(index: PointIndex) -> None:
+    add_event(index, event(450_000))
+    add_event(index, event(450_000, scheme="urn:a", value="v"))
+    add_event(index, event(450_000, scheme="urn:b", inband=False))
+    # It came later than it begins.
+    add_event(index, event(270_000, scheme="urn:c", known=Fraction(6)))
+    listed = events_between(index, Fraction(0), Fraction(100))
+    assert [one.scheme for one in listed] == ["urn:b", SCTE35]
+
+    def carried(begin: int, end: int) -> list[str]:
+        return [one.scheme for one in events_carried(index, Fraction(begin), Fraction(end))]
+
+    assert [carried(at, at + 2) for at in (0, 2, 4, 6)] == [[], [], ["urn:a"], ["urn:c"]]
+    assert streams_carried(index, Fraction(0)) == (("urn:a", "v"), ("urn:c", ""))
+    assert streams_carried(index, Fraction(6)) == (("urn:c", ""),)
+    # Another encoder was earlier.
+    add_event(index, event(270_000, scheme="urn:c", known=Fraction(2)))
+    assert [carried(2, 4), carried(6, 8)] == [["urn:c"], []]
+
+
 def test_what_is_listed_is_bounded(index: PointIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(said, "MAX_ROWS", 6)
     monkeypatch.setattr(said, "_MAX_LISTED", 4)
     for second in range(10):
-        add_event(index, event(90_000 * second, scheme="urn:a"))
+        add_event(index, event(90_000 * second, scheme="urn:a", inband=False))
     assert index.one("SELECT count(*), min(at_us) FROM event") == (6, 4_000_000)
     found = events_between(index, Fraction(0), Fraction(100))
     assert [one.begin for one in found] == [6, 7, 8, 9]
@@ -194,7 +220,7 @@ def test_events_go_with_the_media(index: PointIndex) -> None:
     day = 86_400
     for second in (day - 4000, day - 10, day + 10):
         add_event(index, event(90_000 * second))
-        add_event(index, event(90_000 * second, scheme="urn:a"))
+        add_event(index, event(90_000 * second, scheme="urn:a", inband=False))
     expire_events(index, 1000 * day)
     left = [
         (one.scheme, int(one.begin))
