@@ -92,7 +92,7 @@ def moved(
     announced too late, moves nothing; where it is not known yet what is there, the cell before it
     is left out.
     """
-    time = time.copy()
+    grid, time = time, time.copy()
     done: set[int] = set()
     lead, until = 0, len(time)
     for splice in sorted(splices, key=lambda one: (one.at, one.known)):
@@ -100,10 +100,10 @@ def moved(
             break
         # As the boundaries, which are decode times.
         at = splice.at - pictures.delay
-        distance = abs(time - at)
+        distance = abs(grid - at)
         # Of two that are as near, the first, whatever is lost of floating point times.
         nearest = int(np.flatnonzero(distance <= distance.min() + _HERE)[0])
-        boundary = float(time[nearest])
+        boundary = float(grid[nearest])
         far = at - boundary
         if not -length / 2 + 2 * _HERE < far <= length / 2 + 2 * _HERE:
             continue
