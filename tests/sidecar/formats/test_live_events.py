@@ -418,3 +418,32 @@ def test_tags_in_fragmented_mp4(pushed_tags: Origin) -> None:
     )
     segments = [one for one in pushed_tags.get(uri).text.splitlines() if one.endswith(".m4s")]
     assert [pushed_tags.get(url).body.count(b"emsg\1") for url in segments].count(1) == 2
+
+
+def test_pictures_are_cut_where_the_encoder_put_a_sync_sample(tmp_path: Path) -> None:
+    clip = Encoding(form=CMAF.form, flags=CMAF.flags, seconds=14, gop=50, keys="5.2")
+    out = emsg(time=468_000, id=1, data=splice_insert(7, duration=90_000 * 4))
+    settings = {"timed_metadata": "true", "splice_media": "true", "dvr_window_length": "60"}
+    with opened(tmp_path / "ch", hls_minimum_fragment_length="4", **settings) as origin:
+        push_all(origin, with_messages(pushed(clip), {0: out}))
+        master = origin.get(".m3u8?hls_fmp4").text
+        uri = next(line for line in master.splitlines() if "video" in line and line[0] != "#")
+        text = origin.get(uri).text
+        lengths = [Fraction(one) for one in re.findall(r"#EXTINF:([0-9.]+)", text)]
+        # Sync samples stand at 0, 2, 4, 5.2, 7.2 ...; without the splice, segments begin at 0, 4,
+        # 7.2, 11.2.
+        assert lengths == [Fraction("5.2"), 4, 2, Fraction("2.8")]
+        lines = text.splitlines()
+        cue = lines.index("#EXT-X-CUE-OUT:4")
+        assert lines[cue + 3].endswith("-2.m4s")
+        assert lines[cue + 4] == "#EXT-X-CUE-IN"
+        (init,) = re.findall(r'EXT-X-MAP:URI="([^"]+)"', text)
+        segments = [line for line in lines if line.endswith(".m4s")]
+        file = tmp_path / "x.mp4"
+        file.write_bytes(fetched(origin, [init, *segments]))
+        probed = subprocess.run(
+            ["ffprobe", "-v", "error", "-count_frames", "-of", "csv=p=0",
+             "-show_entries", "stream=nb_read_frames", str(file)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        assert (int(probed.stdout), probed.stderr) == (25 * sum(lengths), "")
