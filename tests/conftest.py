@@ -26,6 +26,7 @@ settings.load_profile("suite")
 BEGIN_WITH = (
     "tests/e2e/test_players.py",
     "tests/e2e/test_live_playout.py",
+    "tests/e2e/test_live_eras_players.py",
     "tests/e2e/test_live_kill.py",
     "tests/e2e/test_frames.py",
     "tests/e2e/test_text.py",

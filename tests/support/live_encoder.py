@@ -24,23 +24,25 @@ class Ladder:
     low: Path
 
 
-def ladder(seconds: int) -> Ladder:
-    """The source of encoders that push for ``seconds``."""
+def ladder(
+    seconds: int, *, high: tuple[int, int] = (320, 180), low: tuple[int, int] = (240, 136)
+) -> Ladder:
+    """The source of encoders that push for ``seconds``. ``high``, ``low``: pixels."""
     exact = ("-metadata:s:a:0", "language=eng", *EXACT, "{out}")
-    high = barcode_video(seconds)
-    low = barcode_video(seconds, width=240, height=136)
+    files = [f"pushed_{seconds}_{width}.mp4" for width, _ in (high, low)]
+    pictures = [barcode_video(seconds, width=width, height=height) for width, height in (high, low)]
     return Ladder(
         high=made(
             Recipe(
-                file=f"pushed_{seconds}_high.mp4",
-                arguments=(*LAVFI, high, *LAVFI, tone(seconds, 440), *x264(25, rate="300k"), *AAC,
-                           *exact),
+                file=files[0],
+                arguments=(*LAVFI, pictures[0], *LAVFI, tone(seconds, 440),
+                           *x264(25, rate="300k"), *AAC, *exact),
             )
         ),
         low=made(
             Recipe(
-                file=f"pushed_{seconds}_low.mp4",
-                arguments=(*LAVFI, low, *x264(25, rate="140k"), *EXACT, "{out}"),
+                file=files[1],
+                arguments=(*LAVFI, pictures[1], *x264(25, rate="140k"), *EXACT, "{out}"),
             )
         ),
     )  # fmt: skip
