@@ -248,7 +248,8 @@ class _Source:
         log.info(
             "encoder connected",
             **self._names(),
-            tracks=[f"{track.kind.value} {track.facts.codec}" for track in header.tracks],
+            tracks=[f"{track.kind.value} {track.facts.codec}" for track in header.tracks]
+            + [f"events {track.entry} {track.scheme}".strip() for track in header.events],
             **({"left_out": list(header.skipped)} if header.skipped else {}),
         )
 
