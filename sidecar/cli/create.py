@@ -84,6 +84,7 @@ def create(arguments: tuple[str, ...]) -> None:
       --archive_length=86400                --archive_segment_length=300
       --restart_on_encoder_reconnect        --time_shift=10
       --event_id=ID                         --archive_sync=fragment
+      --timed_metadata                      --splice_media
 
     \b
     Track options apply to the file before them:
