@@ -171,6 +171,11 @@ def note(
             after = None
     if after is not None and bytes(after[1]) == configured:
         index.run("DELETE FROM era WHERE track = ? AND time = ?", track, after[0])
+    earlier = index.one(f"{select} < ? ORDER BY time DESC LIMIT 1", track, time)
+    if earlier is not None and bytes(earlier[1]) == configured:
+        # Another one has been there before.
+        index.run("DELETE FROM era WHERE track = ? AND time = ?", track, time)
+        return
     delays = fragment.samples.composition_offset
     shown = time + (0 if delays is None else int(delays[0]))
     _put(index, EraRow(track, time, shown, header), configured)

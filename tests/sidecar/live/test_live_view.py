@@ -11,6 +11,7 @@ import pytest
 from sidecar.boxes.movie import SampleDefaults
 from sidecar.codecs.facts import AudioFacts, VideoFacts
 from sidecar.errors import NotFound
+from sidecar.live import eras
 from sidecar.live.index import PointIndex
 from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
 from sidecar.live.view import PointView
@@ -329,3 +330,73 @@ def test_what_is_sent_again_after_it_was_dropped_lies_elsewhere(feed: Feed) -> N
     for one in (view, feed.view(60)):
         (pictures,) = one.recent(MANIFEST, ended=False).presentation.of_kind(Kind.VIDEO)
         assert int(pictures.track.samples.offset[-50]) == (1 << 40) + 5000
+
+
+def changed(feed: Feed, track: int, time: int, configured: bytes) -> None:
+    """Header 1 describes ``track`` otherwise from the fragment at ``time`` on."""
+    with feed.index.transaction():
+        for row in feed.index.fragments(track, time, 1 << 40):
+            fragment = TrackFragment(
+                track_ID=track,
+                time=row.time,
+                duration=row.duration,
+                begins=True,
+                samples=row.samples,
+            )
+            eras.note(feed.index, track, fragment, 1, configured)
+
+
+def found_of(view: PointView, kind: Kind, policy: SegmentPolicy) -> list[tuple[int, int, float]]:
+    """(number, era, decode time at which it begins) of each segment."""
+    playable = view.recent(MANIFEST, ended=False)
+    (rendition,) = playable.presentation.of_kind(kind)
+    segments = playable.timeline.segments(rendition, policy)
+    times = rendition.track.samples.decode_time[segments.first_sample] / rendition.track.timescale
+    return [
+        (segments.number(at), segments.era_of(at), round(float(times[at]), 2))
+        for at in range(len(segments))
+    ]
+
+
+def test_sound_alone_that_changes_is_cut_there(feed: Feed) -> None:
+    for number in range(5):
+        feed.video(number)
+    for second in range(10):
+        first, last = (-(-at * 48000 // 1024) for at in (second, second + 1))
+        feed._add(2, first * 1024, samples(last - first, 1024, video=False))
+    changed(feed, 1, 0, b"pictures")
+    changed(feed, 2, 0, b"sound")
+    before = found_of(feed.view(), Kind.AUDIO, EACH)
+    changed(feed, 2, -(-5 * 48000 // 1024) * 1024, b"other sound")
+    # Pictures that lie across the change have been listed as they are.
+    assert found_of(feed.view(), Kind.VIDEO, EACH) == [
+        (1, 0, 0), (2, 0, 2), (3, 0, 4), (4, 1, 6), (5, 1, 8)
+    ]  # fmt: skip
+    sound = found_of(feed.view(), Kind.AUDIO, EACH)
+    assert sound == [(1, 0, 0), (2, 0, 2.01), (3, 0, 4.01), (4, 1, 5.01), (5, 1, 8)]
+    assert [one[2] for one in before] == [0, 2.01, 4.01, 6.02, 8]
+
+
+@pytest.mark.parametrize("at", [4, 5, 6, 7])
+def test_no_segment_lies_on_both_sides(feed: Feed, at: int) -> None:
+    """Numbers remain those of time, whatever is at hand."""
+    feed.both(*range(16))
+    for track, ticks in ((1, 2000), (2, 96000)):
+        changed(feed, track, 0, b"one")
+        changed(feed, track, at * ticks if track == 1 else -(-at * ticks // 1024) * 1024, b"other")
+    six = SegmentPolicy(video=Fraction(6), audio=Fraction(6), text=Fraction(0))
+    whole = found_of(feed.view(), Kind.VIDEO, six)
+    assert (2 * at) in [time for _, _, time in whole]
+    assert [(number, era) for number, era, _ in whole] == [
+        (number, int(time >= 2 * at)) for number, (_, _, time) in enumerate(whole, 1)
+    ]
+    view = feed.view()
+    for begin in (0, 4, 8, 10, 14):
+        part = view.stretch(MANIFEST, Fraction(begin), Fraction(begin + 12), ended=False)
+        for rendition in part.presentation.of_kind(Kind.VIDEO):
+            segments = part.timeline.segments(rendition, six)
+            times = rendition.track.samples.decode_time[segments.first_sample] / 1000
+            assert {
+                (segments.number(one), segments.era_of(one), float(times[one]))
+                for one in range(len(segments))
+            } <= set(whole)
