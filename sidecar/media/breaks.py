@@ -96,10 +96,7 @@ def splices(events: Iterable[Event]) -> Splices:
     A break that was taken back before it began is none. What brings the programme back belongs to
     the break of the same event, else, of a splice_insert, to the latest that has not ended.
     """
-    sections = sorted(
-        (one for one in events if one.scheme == SCTE35),
-        key=lambda one: (one.begin, one.known, one.value, one.id),
-    )
+    sections = sorted((one for one in events if one.scheme == SCTE35), key=_order)
     said = [(one, info, list(_cues(info))) for one in sections if (info := section(one.data))]
     taken_back: dict[int, list[Fraction]] = {}
     for event, _, cues in said:
@@ -126,12 +123,19 @@ def splices(events: Iterable[Event]) -> Splices:
         moments.add((one.start, one.known))
         if one.planned is not None and one.planned <= LONGEST:
             moments.add((one.start + one.planned, one.known))
-    commands.sort(key=lambda one: (one.begin, one.known, one.value, one.id))
+    commands.sort(key=_order)
     return Splices(
         breaks=tuple(breaks),
         commands=tuple(commands),
         moments=tuple(sorted(moments)),
     )
+
+
+def _order(event: Event) -> tuple[Fraction, bool, Fraction, str, int, bytes]:
+    """By time; at one time, breaks end before others begin."""
+    info = section(event.data)
+    begins = info is not None and any(cue.out for cue in _cues(info))
+    return (event.begin, begins, event.known, event.value, event.id, event.data)
 
 
 def _leave(breaks: list[Break], cue: _Cue, event: Event, taken_back: Iterable[Fraction]) -> None:

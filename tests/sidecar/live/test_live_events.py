@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from sidecar.errors import Conflict
 from sidecar.live import said
@@ -304,3 +306,31 @@ def test_two_encoders_say_it_once(tmp_path: Path) -> None:
     assert len(events_between(reader, Fraction(0), Fraction(100))) == 1
     reader.close()
     point.close(NOW)
+
+
+# Anything
+
+
+SAMPLES = st.binary(max_size=60) | st.sampled_from(
+    [OUT, OUT[:-2], emib(data=OUT), emib(data=OUT)[:-3], emsg(time=0), emeb(), b"\0\0\0\1" * 3]
+)
+
+
+@given(st.lists(SAMPLES, min_size=1, max_size=4), st.sampled_from([URIM, EVTE]))
+def test_no_sample_is_fatal(samples: list[bytes], entry: bytes) -> None:
+    assume(any(samples))
+    _, found = parsed(stream(entry) + fragment(*samples))
+    for one in found:
+        assert len(one.events) <= sum(map(len, samples))
+        for said_of in one.events:
+            assert said_of.scheme
+
+
+@given(
+    st.lists(st.binary(max_size=60).map(lambda data: full(b"emsg", data, version=1)), max_size=4)
+)
+def test_no_message_is_fatal(boxes: list[bytes]) -> None:
+    data = stream(URIM) + b"".join(boxes) + fragment(OUT)
+    _, (one,) = parsed(data)
+    assert one.events[-1].data == OUT
+    assert len(one.notes) <= len(boxes)

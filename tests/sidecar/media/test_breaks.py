@@ -6,6 +6,9 @@ import base64
 from dataclasses import replace
 from fractions import Fraction
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from sidecar.media.breaks import cancels, splices
 from sidecar.media.events import SCTE35, SCTE35_XML, Event, plain
 from tests.support.events import section, segmentation, splice_insert, time_signal
@@ -60,6 +63,15 @@ def test_what_is_neither_is_a_command() -> None:
     assert (found.breaks, found.commands) == ((), (alone, damaged, chapter))
 
 
+def test_one_break_ends_where_the_next_one_begins() -> None:
+    turn = [at(20, splice_insert(8), id=1), at(20, splice_insert(9, out=False), id=2)]
+    found = splices([at(10, splice_insert(7)), *turn])
+    assert [(one.event_id, one.start, one.end) for one in found.breaks] == [
+        (7, 10, 20),
+        (8, 20, None),
+    ]
+
+
 def test_said_twice_is_one() -> None:
     out, back = splice_insert(7, duration=900_000), splice_insert(7, out=False)
     events = [at(10, out), at(10, out, id=5), at(20, back, id=2), at(20, back, id=6)]
@@ -87,3 +99,31 @@ def test_sections_in_xml() -> None:
     for damaged in (b"", b"<Signal/>", b"<Binary>!</Binary>", wrapped[:-1]):
         other = replace(event, data=damaged)
         assert plain(other) is other
+
+
+SECTIONS = st.sampled_from(
+    [
+        splice_insert(1, duration=900_000),
+        splice_insert(1, out=False),
+        splice_insert(2),
+        splice_insert(2, cancel=True),
+        time_signal(segmentation(1, 0x31), segmentation(2, 0x30, duration=90_000)),
+        time_signal(segmentation(2, 0x31)),
+        time_signal(segmentation(2, 0x31, cancel=True)),
+        b"no section",
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), SECTIONS, st.integers(0, 9)), max_size=10))
+def test_whatever_is_said(said: list[tuple[int, bytes, int]]) -> None:
+    events = [at(when, data, id=id, known=max(0, when - id)) for when, data, id in said]
+    found = splices(events)
+    assert found == splices(events[::-1])
+    starts = [one.start for one in found.breaks]
+    assert starts == sorted(starts)
+    times = {time for time, _ in found.moments}
+    for one in found.breaks:
+        assert one.start in times
+        assert one.end is None or (one.end >= one.start and one.end in times)
+    assert len(found.breaks) + len(found.commands) <= 2 * len(events)
