@@ -55,7 +55,7 @@ CREATE TABLE event (
     time INTEGER NOT NULL, duration INTEGER, timescale INTEGER NOT NULL, data BLOB NOT NULL,
     inband INTEGER NOT NULL, known_us INTEGER NOT NULL, carried_us INTEGER NOT NULL);
 CREATE INDEX event_by_time ON event (at_us);
-CREATE INDEX event_in_segments ON event (carried_us, scheme, value) WHERE inband;
+CREATE INDEX event_in_segments ON event (carried_us, scheme, value, inband);
 CREATE TABLE era (
     track INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL,
     header INTEGER NOT NULL, configuration BLOB NOT NULL, PRIMARY KEY (track, time)) WITHOUT ROWID;
