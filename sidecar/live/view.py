@@ -315,8 +315,7 @@ class PointView:
         reference = self._reference(self._tracks)
         around = Fraction(0)
         if reference is not None:
-            timescale = self._described(reference).timescale
-            around = Fraction(self._tracks[reference].nominal, timescale)
+            around = self._length_of(reference)
         found = {}
         for track in self._tracks:
             one = self._described(track)
@@ -340,6 +339,32 @@ class PointView:
                 return min(of_kind)
         return None
 
+    def _leading(self, columns: Mapping[int, TrackColumns], behind: Fraction) -> int | None:
+        """The track of ``columns`` that segments follow: of those like the reference the first that
+        goes on. One that ends more than ``behind`` seconds (or fragments, if those are longer)
+        before another one has lost its encoder, and its numbers are those of all.
+
+        When all of them have, it goes on with none: what is left could not be numbered."""
+        first = self._reference(columns)
+        if first is None:
+            return None
+        kind = self._described(first).kind
+        like = {
+            track: self._presented(track, one.end)
+            for track, one in columns.items()
+            if self._described(track).kind is kind
+        }
+        newest = max(like.values())
+        return min(
+            track
+            for track, end in like.items()
+            if newest - end <= max(behind, self._length_of(track))
+        )
+
+    def _length_of(self, track: int) -> Fraction:
+        """Usual length of a fragment, seconds."""
+        return Fraction(self._tracks[track].nominal, self._described(track).timescale)
+
     def _playable(
         self,
         columns: Mapping[int, TrackColumns],
@@ -350,7 +375,7 @@ class PointView:
     ) -> Playable:
         """``edge``: up to when there is anything; None when that is among ``columns``."""
         filled = {track: one for track, one in columns.items() if len(one)}
-        reference = self._reference(filled)
+        reference = self._leading(filled, Fraction(_LEFT_BEHIND if edge is None else 0))
         if reference is None:
             raise NotFound("nothing has been received yet")
         timed = {
@@ -365,7 +390,7 @@ class PointView:
             if edge is None
             else ends[track]
             for track, one in timed.items()
-            if newest - ends[track] <= _LEFT_BEHIND
+            if track == reference or newest - ends[track] <= _LEFT_BEHIND
         }
         for track in reached:
             if not self._tracks[track].nominal and isinstance(

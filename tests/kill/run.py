@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,7 @@ class Figures:
 
     kills: dict[str, int] = field(default_factory=dict)
     committed: int = 0
-    missing: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
     reconnects: int = 0
     manifests: int = 0
     segments: int = 0
@@ -167,7 +168,7 @@ def _storm(stack: Stack, scale: Scale, sent: dict[str, Sent], figures: Figures) 
     for channel in _CHANNELS:
         rows = committed[channel.name]
         figures.committed += len(rows.rows)
-        figures.missing += rows.missing
+        figures.missing[channel.name] = rows.missing
         if channel.archived:
             figures.wrong += _faults(stack, channel, rows, seen)
         figures.wrong += _unkept(encoders[channel.name], rows)
@@ -301,14 +302,15 @@ def main() -> int:
     asked = parser.parse_args()
     figures = run(Scale(kills=asked.kills, workers=asked.workers, seed=asked.seed))
     killed = ", ".join(f"{count} of {name}" for name, count in figures.kills.items())
+    missing = ", ".join(f"{count} of {name}" for name, count in figures.missing.items())
     sys.stdout.write(
         f"killed: {killed} in {figures.seconds:.0f} s; encoders came again {figures.reconnects} "
-        f"times\n{figures.committed} fragments committed, {figures.missing} never came\n"
+        f"times\n{figures.committed} fragments committed; never came: {missing}\n"
         f"{figures.manifests} manifests and {figures.segments} segments looked at, "
         f"{figures.again} asked for again\n{len(figures.wrong)} wrong\n"
     )
-    for line in figures.wrong[:50]:
-        sys.stdout.write(f"  {line}\n")
+    for line, count in Counter(figures.wrong).most_common(100):
+        sys.stdout.write(f"  {count} x {line}\n")
     return 1 if figures.wrong else 0
 
 
