@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.errors import Result
-from sidecar.mux.plan import CacheClass, FileRanges, HeadedRanges, Inline, Kept, MixedRanges, Plan
+from sidecar.mux.plan import (
+    CacheClass,
+    Composed,
+    FileRanges,
+    HeadedRanges,
+    Inline,
+    Kept,
+    MixedRanges,
+    Plan,
+)
 from sidecar.rpc import origin_pb2
 from sidecar.service.spool import SMALLEST, content_key
 from sidecar.service.statuses import playout_of, status_of
@@ -109,10 +118,11 @@ def write_plan(
     for part in plan.parts:
         length += part.length
         match part:
-            case Inline(data):
+            case Inline() | Composed():
+                data = part.data
                 parts.add().inline = bytes(data)
                 if len(data) > SMALLEST:
-                    digest.update(b"k%d:" % len(data) + content_key(plan, data))
+                    digest.update(b"k%d:" % len(data) + content_key(plan, Inline(data)))
                 else:
                     digest.update(b"i%d:" % len(data))
                     digest.update(data)

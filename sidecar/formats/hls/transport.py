@@ -17,7 +17,7 @@ from sidecar.formats.urls import encoded, find_rendition, suffix
 from sidecar.media.track import Kind
 from sidecar.mux.elementary import stream_info
 from sidecar.mux.packed_audio import packed_audio
-from sidecar.mux.plan import CacheClass, Inline, Plan
+from sidecar.mux.plan import Body, CacheClass, Plan
 from sidecar.mux.ts_segment import TrackSpan, made_from, ts_key_frame, ts_segments
 
 _TS_TYPE = "video/mp2t"
@@ -49,8 +49,8 @@ def answer_ts_segment(request: Request) -> Answer:
     spans = _bounded(spans)
     made = ts_segments(request.read, spans[0], spans[1] if heard else None, index)
     plans = [
-        _plan(request, data, made_from(spans, at, index + at), index + at, len(segments))
-        for at, data in enumerate(made)
+        _plan(request, body, made_from(spans, at, index + at), index + at, len(segments))
+        for at, body in enumerate(made)
     ]
     return _answer(request, plans, index, len(segments))
 
@@ -62,11 +62,11 @@ def answer_ts_key_frame(request: Request) -> Answer:
     key_frames = key_frames_of(request, rendition)
     index = numbered(key_frames, int(request.match["number"]))
     sample, start = int(key_frames.first_sample[index]), int(key_frames.start[index])
-    data = ts_key_frame(request.read, rendition.track, sample, start, index)
+    body = ts_key_frame(request.read, rendition.track, sample, start, index)
     span = TrackSpan(track=rendition.track, first=(sample, sample + 1))
     recipe = made_from([span], 0, index, key_frame=True)
     count = len(key_frames)
-    return _answer(request, [_plan(request, data, recipe, index, count)], index, count)
+    return _answer(request, [_plan(request, body, recipe, index, count)], index, count)
 
 
 def answer_packed_segment(request: Request) -> Answer:
@@ -106,10 +106,10 @@ def _bounded(spans: list[TrackSpan]) -> list[TrackSpan]:
     return [replace(span, first=span.first[: max(1, fit) + 1]) for span in spans]
 
 
-def _plan(request: Request, data: memoryview, recipe: bytes, index: int, count: int) -> Plan:
+def _plan(request: Request, body: Body, recipe: bytes, index: int, count: int) -> Plan:
     ending = "ts" if _folder(request) else f"ts{_suffix(request)}"
     return Plan(
-        parts=(Inline(data),),
+        parts=(body,),
         content_type=_TS_TYPE,
         cache_class=CacheClass.MEDIA,
         headers=_next(request, index, count, ending),
