@@ -36,7 +36,8 @@ from sidecar.timeline.clips import WHOLE
 # More plans than this make a reply that is slower to move than to make anew.
 MAX_READ_AHEAD = 64
 # Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
-_MAKING = 2
+# Two of them would take the interpreter from each other, dozens of times for each segment.
+_MAKING = 1
 _ALLOW_SRC = "origin_allow_src"
 
 _EXPECTED = frozenset(

@@ -25,7 +25,7 @@ _AUDIO_TYPES = {"aac": "audio/aac", "ac3": "audio/ac3", "ec3": "audio/eac3", "mp
 # Segments that a sequential client asks for next, and that may be made before it does.
 _FOLLOWING = 8
 # Bytes of samples that may stand in memory for segments that are made along with another.
-_TOGETHER = 6 << 20
+_TOGETHER = 12 << 20
 
 
 def answer_ts_segment(request: Request) -> Answer:
