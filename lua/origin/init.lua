@@ -13,6 +13,7 @@
 -- the line of the configuration that the call is on (the last one of it).
 
 local bodies = require "origin.bodies"
+local collector = require "origin.collector"
 local directives = require "origin.directives"
 local exposition = require "origin.exposition"
 local handler = require "origin.handler"
@@ -26,7 +27,6 @@ local sidecar = require "origin.sidecar"
 
 
 local ngx = ngx
-local collectgarbage = collectgarbage
 local error = error
 local getinfo = debug.getinfo
 local md5 = ngx.md5
@@ -41,11 +41,6 @@ local type = type
 
 -- What openresty.conf must declare.
 local DICTIONARIES = { "origin_plans", "origin_locks", "origin_metrics" }
-
--- What is sent once is garbage, a megabyte and more for a segment: the longer
--- the pause, the fewer collections, each of which goes through every plan that
--- the worker holds. At 130, half of the worker's time went there.
-local GC_PAUSE = 200
 
 local EMPTY = { values = {}, words = {} }
 
@@ -164,7 +159,7 @@ function _M.location(...)
 
     if locations == 0 then
         bodies.configure(values.origin_body_cache)
-        collectgarbage("setpause", GC_PAUSE)
+        collector.start()
         results.install(_G)
     end
 

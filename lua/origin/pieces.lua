@@ -28,6 +28,7 @@ struct origin_piece {
 
 local bytes_t = ffi.typeof("const uint8_t *")
 local numbers_t = ffi.typeof("const uint64_t *")
+local steps_t = ffi.typeof("const uint32_t *")
 local pieces_t = ffi.typeof("struct origin_piece[?]")
 
 local BYTES_PER_PIECE = ffi.sizeof("struct origin_piece")
@@ -43,11 +44,14 @@ local _M = {}
 
 -- Finds where the packed numbers of a FileRanges lie. Returns source, count,
 -- offsets, lengths and sources (pointers into text; no sources where all ranges
--- are of source) and the part's own bytes, if any; or nil for an encoding that
--- is not the usual one: each field once, numbers packed.
+-- are of source) and the part's own bytes, if any; in place of offsets and
+-- lengths, where there are steps, these and the byte with which they begin. Or
+-- nil for an encoding that is not the usual one: each field once, numbers
+-- packed.
 local function find_ranges(p, i, stop)
     local source, count, offsets, lengths = 0, 0, nil, nil
-    local sources, inline
+    local sources, inline, steps
+    local begin = 0
 
     while i < stop do
         local key, value
@@ -85,25 +89,35 @@ local function find_ranges(p, i, stop)
             inline = ffi_string(p + i, value)
             i = i + value
 
+        elseif key == 50 and not steps and value <= stop - i then
+            steps = cast(steps_t, p + i)
+            count = value / 8
+            i = i + value
+
+        elseif key == 56 then
+            begin = value
+
         else
             return nil
         end
     end
 
-    if not lengths or count % 1 ~= 0 then
+    if not lengths == not steps or steps and (offsets or sources or inline)
+       or count % 1 ~= 0
+    then
         return nil
     end
 
-    return source, count, offsets, lengths, sources, inline
+    return source, count, offsets, lengths, sources, inline, steps, begin
 end
 
 
 -- Reads a FileRanges however it is encoded.
 local function read_ranges(text, from, to)
-    local source, count, offsets, lengths, sources, inline =
+    local source, count, offsets, lengths, sources, inline, steps, begin =
         find_ranges(cast(bytes_t, text), from, to)
     if source then
-        return source, count, offsets, lengths, sources, inline
+        return source, count, offsets, lengths, sources, inline, steps, begin
     end
 
     local file, err = wire.decode(messages.FileRanges, text, from, to)
@@ -112,6 +126,19 @@ local function read_ranges(text, from, to)
     end
 
     count = file.offset and file.offset.n or 0
+    if file.steps then
+        if #file.steps % 8 ~= 0 or count > 0 or file.length or file.sources
+           or file.inline
+        then
+            return nil, "a part has steps and other lists, or half a step"
+        end
+
+        -- The string goes along: it must not be collected before it is read.
+        return file.source or 0, #file.steps / 8, nil, nil, nil, nil,
+               cast(steps_t, cast(bytes_t, file.steps)), file.begin or 0,
+               file.steps
+    end
+
     if count ~= (file.length and file.length.n or 0) then
         return nil, "a part's offsets and lengths differ in number"
     end
@@ -174,10 +201,33 @@ function _M.add_inline(plan, inline)
 end
 
 
+-- Appends count ranges of a file, each behind the one before it.
+local function add_steps(plan, index, count, steps, offset)
+    local pieces, first = grow(plan, count), plan.count
+    local position = plan.length
+
+    for i = 0, count - 1 do
+        local piece = pieces[first + i]
+        local size = steps[2 * i + 1]
+        offset = offset + steps[2 * i]
+        piece.start = position
+        position = position + size
+        piece.stop = position
+        piece.offset = offset
+        piece.source = index
+        offset = offset + size
+    end
+
+    plan.count = first + count
+    plan.length = position
+    plan.in_memory = false
+end
+
+
 -- Appends ranges of files, and of the part's own bytes. Sources may come behind
 -- the parts that refer to them: they are compared by check().
 function _M.add_ranges(plan, text, from, to)
-    local source, count, offsets, lengths, sources, inline =
+    local source, count, offsets, lengths, sources, inline, steps, begin, held =
         read_ranges(text, from, to)
     if not source then
         return nil, count
@@ -185,6 +235,11 @@ function _M.add_ranges(plan, text, from, to)
 
     if count == 0 then
         return true
+    end
+
+    if steps then
+        add_steps(plan, source + 1, count, steps, begin)
+        return true, held
     end
 
     local pieces, first = grow(plan, count), plan.count

@@ -36,12 +36,18 @@ class Interleaved:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunks:
-    """Chunks of one cut in decode order; each is one run of bytes in its source."""
+    """Chunks of one cut in decode order; each is one run of bytes in its source. ``time``: when
+    each begins to be decoded, ticks."""
 
     samples: NDArray[np.int64]
     offset: NDArray[np.int64]
     length: NDArray[np.int64]
-    seconds: NDArray[np.float64]
+    time: NDArray[np.int64]
+    timescale: int
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        return self.time / self.timescale
 
 
 def interleave(cuts: Sequence[Cut]) -> Interleaved:
@@ -54,6 +60,8 @@ def interleave(cuts: Sequence[Cut]) -> Interleaved:
     """
     sources = list(dict.fromkeys(one.track.source for one in cuts))
     chunks = [_chunks(one) for one in cuts]
+    if len(chunks) == 1 and bool((chunks[0].offset[1:] >= chunks[0].offset[:-1]).all()):
+        return _alone(sources, chunks[0])
     counts = [len(one.offset) for one in chunks]
     offset = np.concatenate([one.offset for one in chunks])
     length = np.concatenate([one.length for one in chunks])
@@ -64,10 +72,10 @@ def interleave(cuts: Sequence[Cut]) -> Interleaved:
         which = np.repeat(source, counts)
 
     order = np.argsort(offset, kind="stable")
-    if which is not None or _lateness(seconds[order]) > _MAX_LATENESS:
+    if which is not None or _lateness(seconds.take(order)) > _MAX_LATENESS:
         turn = np.floor_divide(seconds, _CHUNK_SECONDS)
         order = np.lexsort((offset, turn) if which is None else (offset, which, turn))
-    length = length[order]
+    length = length.take(order)
     after = np.cumsum(length)
     position = np.empty_like(after)
     position[order] = after - length
@@ -76,7 +84,18 @@ def interleave(cuts: Sequence[Cut]) -> Interleaved:
         chunk_samples=tuple(one.samples for one in chunks),
         chunk_position=tuple(np.split(position, np.cumsum(counts)[:-1])),
         length=int(after[-1]),
-        parts=_parts(sources, ordered, offset[order], length),
+        parts=_parts(sources, ordered, offset.take(order), length),
+    )
+
+
+def _alone(sources: Sequence[SourceIdentity], chunks: _Chunks) -> Interleaved:
+    """The only track, which lies in its source in the order of decoding."""
+    after = np.cumsum(chunks.length)
+    return Interleaved(
+        chunk_samples=(chunks.samples,),
+        chunk_position=(after - chunks.length,),
+        length=int(after[-1]),
+        parts=_parts(sources, None, chunks.offset, chunks.length),
     )
 
 
@@ -101,7 +120,8 @@ def _chunks(cut: Cut) -> _Chunks:
         samples=last - at + 1,
         offset=offset[at],
         length=length,
-        seconds=time[at] / track.timescale,
+        time=time[at],
+        timescale=track.timescale,
     )
 
 

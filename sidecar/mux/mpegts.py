@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sidecar.mux.annexb import START_CODE
 from sidecar.mux.pes import BLOCK, Packed, PesStream, clock_reference, packed
+from sidecar.mux.plan import Body, Composed, Inline
 from sidecar.mux.psi import PACKET, StreamInfo, tables
 
 VIDEO_PID = 0x100
@@ -44,7 +45,7 @@ def transport_streams(
     *,
     index: int,
     ends: Sequence[int],
-) -> list[memoryview]:
+) -> list[Body]:
     """The packets of segment ``index`` and of those after it, one for each of ``ends``.
 
     ``program``: PID and description of all elementary streams, whether or not a segment has any
@@ -55,23 +56,72 @@ def transport_streams(
     clock_pid, count = program[0][0], len(ends)
     psi = [tables(tuple(program), clock_pid, index + at & 15) for at in range(count)]
     if not streams:
-        return [memoryview(one) for one in psi]
+        return [Inline(one) for one in psi]
     layout = packed(streams)
     clock, clock_segment = _clocks(clock_pid, streams, ends)
     sent = _sent(streams, layout, clock, clock_segment, count)
+    heads = _packet_headers(streams, layout, sent, clock_pid)
+    windows, origins = _stored(streams, layout, sent)
+    rows, bodies = _composed(layout, sent, clock)
+    codes = _start_codes(streams, layout, sent.payload)
+    begin = sent.row[:count]
+    cut_rows = np.searchsorted(rows, begin).tolist()
+    cut_codes = np.searchsorted(codes, begin * PACKET).tolist()
+    return [
+        Composed(
+            PACKET * (b - a),
+            _Segment(
+                psi=table,
+                windows=windows,
+                origins=origins[a:b],
+                heads=heads[a:b],
+                rows=rows[c:d] - a,
+                bodies=bodies[c:d],
+                codes=codes[e:f] - a * PACKET,
+            ),
+        )
+        for table, (a, b), (c, d), (e, f) in zip(
+            psi,
+            itertools.pairwise([*begin.tolist(), len(heads)]),
+            itertools.pairwise([*cut_rows, len(rows)]),
+            itertools.pairwise([*cut_codes, len(codes)]),
+            strict=True,
+        )
+    ]
 
-    packets = _stored(streams, layout, sent)
-    packets["head"] = _packet_headers(streams, layout, sent, clock_pid)
-    body = b"".join([*map(_clock_block, clock.tolist()), layout.body])
-    composed = np.append(np.ones_like(clock), layout.composed) if len(clock) else layout.composed
-    rows = _runs(sent.row[count:], composed)
-    packets["body"][rows] = np.frombuffer(body, dtype=_BLOCK)
-    raw = packets.view(np.uint8)
-    _put_start_codes(raw, streams, layout, sent.payload)
-    begin = [PACKET * at for at in sent.row[:count].tolist()]
-    for at, table in zip(begin, psi, strict=True):
-        raw[at : at + _TABLES * PACKET] = np.frombuffer(table, dtype=np.uint8)
-    return [raw.data[a:b] for a, b in itertools.pairwise([*begin, len(raw)])]
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Segment:
+    """What puts the packets of a segment together when it is called.
+
+    Packet i is ``windows[origins[i]]`` (no windows: anything) with the header ``heads[i]``;
+    ``rows``, ``bodies``: packets that have another body; ``codes``: bytes at which a start code
+    stands instead; ``psi``: the first packets.
+    """
+
+    psi: bytes
+    windows: NDArray[np.void] | None
+    origins: NDArray[np.int64]
+    heads: NDArray[np.uint32]
+    rows: NDArray[np.int64]
+    bodies: NDArray[np.void]
+    codes: NDArray[np.int64]
+
+    def __call__(self) -> memoryview:
+        if self.windows is None:
+            packets = np.empty(len(self.heads), dtype=_PACKET)
+        else:
+            packets = self.windows[self.origins].view(_PACKET)
+        packets["head"] = self.heads
+        packets["body"][self.rows] = self.bodies
+        raw = packets.view(np.uint8)
+        if len(self.codes):
+            # A packet's header may stand between two bytes of a start code.
+            at = self.codes[:, np.newaxis] + np.arange(len(START_CODE))
+            over = (self.codes % PACKET)[:, np.newaxis] + np.arange(len(START_CODE)) >= PACKET
+            raw[at + _HEAD_BYTES * over] = tuple(START_CODE)
+        raw[: len(self.psi)] = np.frombuffer(self.psi, dtype=np.uint8)
+        return raw.data
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -126,14 +176,17 @@ def _sent(
     )
 
 
-def _stored(streams: Sequence[PesStream], layout: Packed, sent: _Sent) -> NDArray[np.void]:
-    """All packets, with what is stored of ``streams`` (of one of them at the most) in its place."""
+def _stored(
+    streams: Sequence[PesStream], layout: Packed, sent: _Sent
+) -> tuple[NDArray[np.void] | None, NDArray[np.int64]]:
+    """(all stretches of a packet's length of what is stored of ``streams``, of one of them at the
+    most, None = there is nothing; the index of that which each packet is a copy of)."""
     total = int(np.add.reduce(sent.count))
     data = next((one.stored.data for one in streams if one.stored is not None), b"")
     if len(data) < PACKET:
-        return np.empty(total, dtype=_PACKET)
+        return None, np.empty(total, dtype=np.int64)
     # Every packet is a copy of 188 bytes, the last 184 of which are those that it shall have: one
-    # call copies them all. Where they are not in the data, any bytes will do for now.
+    # call copies all of a segment. Where they are not in the data, any bytes will do for now.
     windows = np.ndarray((len(data) - PACKET + 1,), _WHOLE, data, strides=(1,))
     origin = np.zeros(len(sent.row), dtype=np.int64)
     first = len(origin) - len(sent.payload)
@@ -141,7 +194,18 @@ def _stored(streams: Sequence[PesStream], layout: Packed, sent: _Sent) -> NDArra
     begin = sent.spread(origin)
     begin += np.arange(0, total * BLOCK, BLOCK)
     np.clip(begin, 0, len(windows) - 1, out=begin)
-    return windows[begin].view(_PACKET)
+    return windows, begin
+
+
+def _composed(
+    layout: Packed, sent: _Sent, clock: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """(packets whose bodies are made, ascending; these bodies)."""
+    body = b"".join([*map(_clock_block, clock.tolist()), layout.body])
+    count = np.append(np.ones_like(clock), layout.composed) if len(clock) else layout.composed
+    rows = _runs(sent.row[len(sent.row) - len(count) :], count)
+    order = np.argsort(rows, kind="stable")
+    return rows[order], np.frombuffer(body, dtype=_BLOCK)[order]
 
 
 def _packet_headers(
@@ -170,13 +234,12 @@ def _packet_headers(
     return head
 
 
-def _put_start_codes(
-    raw: NDArray[np.uint8],
-    streams: Sequence[PesStream],
-    layout: Packed,
-    row: NDArray[np.int64],
-) -> None:
-    """In place of the lengths that are stored, but those of PES packets with a tail."""
+def _start_codes(
+    streams: Sequence[PesStream], layout: Packed, row: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The bytes, ascending, at which start codes take the place of the lengths that are stored,
+    but those of PES packets with a tail."""
+    found = [np.empty(0, dtype=np.int64)]
     for stream, begin in zip(streams, layout.first, strict=False):
         stored = stream.stored
         if stored is None or not len(stored.code):
@@ -186,10 +249,9 @@ def _put_start_codes(
             whole = np.ones(layout.first[-1], dtype=np.bool_)
             whole[list(layout.tail)] = False
             coded, code = coded[whole[coded]], code[whole[coded]]
-        at = layout.lead[coded] + code - stored.begin[coded - begin]
-        block, within = np.divmod(at[:, np.newaxis] + np.arange(len(START_CODE)), BLOCK)
-        block += row[coded, np.newaxis]
-        raw[block * PACKET + within + _HEAD_BYTES] = tuple(START_CODE)
+        block, within = np.divmod(layout.lead[coded] + code - stored.begin[coded - begin], BLOCK)
+        found.append((block + row[coded]) * PACKET + _HEAD_BYTES + within)
+    return np.sort(np.concatenate(found))
 
 
 def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:

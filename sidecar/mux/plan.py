@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -28,6 +29,25 @@ class Inline:
     @property
     def length(self) -> int:
         return len(self.data)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composed:
+    """Bytes that are put together when they are asked for: of several plans that are made together,
+    those of one stand in memory at a time. ``compose`` makes all ``length`` of them, and cannot
+    fail.
+    """
+
+    length: int
+    compose: Callable[[], memoryview]
+
+    @property
+    def data(self) -> memoryview:
+        return self.compose()
+
+
+# Bytes of a plan's own.
+Body = Inline | Composed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +125,7 @@ class Kept:
         return self.source.size
 
 
-Part = Inline | FileRanges | MixedRanges | HeadedRanges | Kept
+Part = Body | FileRanges | MixedRanges | HeadedRanges | Kept
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

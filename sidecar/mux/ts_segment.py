@@ -13,6 +13,7 @@ from sidecar.media.track import Track
 from sidecar.mux.elementary import audio_stream, end_time, stream_info, video_stream
 from sidecar.mux.mpegts import AUDIO_PID, TAG_PID, VIDEO_PID, transport_streams
 from sidecar.mux.pes import PesStream
+from sidecar.mux.plan import Body
 from sidecar.mux.psi import METADATA, METADATA_DESCRIPTOR, StreamInfo
 from sidecar.mux.samples import read_samples
 from sidecar.storage.source import ReadRange
@@ -51,7 +52,7 @@ def ts_segments(
     audio: TrackSpan | None,
     index: int,
     tags: Sequence[Sequence[Tag]] | None = None,
-) -> list[memoryview]:
+) -> list[Body]:
     """Segment ``index`` (from 0) of a program of ``video`` and maybe ``audio``, and those after it.
 
     ``tags``: of each segment; None when the program has no stream of them at all.
@@ -150,7 +151,7 @@ def made_from(
     return digest.digest()
 
 
-def ts_key_frame(read: ReadRange, track: Track, sample: int, start: int, index: int) -> memoryview:
+def ts_key_frame(read: ReadRange, track: Track, sample: int, start: int, index: int) -> Body:
     """Sync sample ``sample`` alone, presented at ``start`` (ticks), as segment ``index`` of an
     I-frame playlist (RFC 8216 4.3.3.6). Raises what ``ts_segment`` raises."""
     first = (sample, sample + 1)

@@ -64,18 +64,19 @@ class Maker:
         ahead: list[tuple[str, Plan]] = []
         began = False
         for at, one in enumerate(following[:wanted]):
-            missing = list(
-                itertools.takewhile(
-                    lambda other: self._ready(made, other) is None, following[at:wanted]
+            ready = self._ready(made, one)
+            if ready is None:
+                if began:
+                    break  # more than is made in one piece
+                began = True
+                missing = itertools.takewhile(
+                    lambda other: self._ready(made, other) is None, following[at + 1 : wanted]
                 )
-            )
-            if missing and began:
-                break  # more than is made in one piece
-            began = began or bool(missing)
-            try:
-                ahead.append((one[0], (await self._get(made, missing or [one], make)).plan))
-            except OriginError:
-                break  # whoever asks for it gets the reason
+                try:
+                    ready = await self._get(made, [one, *missing], make)
+                except OriginError:
+                    break  # whoever asks for it gets the reason
+            ahead.append((one[0], ready.plan))
         for one in following:
             made.expected[one] = None
             made.expected.move_to_end(one)

@@ -54,8 +54,10 @@ from sidecar.timeline.clips import WHOLE
 
 # More plans than this make a reply that is slower to move than to make anew.
 MAX_READ_AHEAD = 64
-# Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
-_MAKING = 2
+# Rows that read media run in one thread, which bounds what stands in memory; those whose answers
+# follow each other, in another one, so that they need not wait for a whole film. More threads would
+# take the interpreter from each other, dozens of times for each segment.
+_MAKING = 1
 _ALLOW_SRC = "origin_allow_src"
 _BLOCKING_EDGE = "origin_blocking_edge"
 
@@ -104,8 +106,11 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
     ) -> None:
         self._presentations = presentations
         self._licensing = licensing
-        executor = ThreadPoolExecutor(_MAKING, thread_name_prefix="make")
-        self._maker = Maker(Spool(None, 0) if spool is None else spool, executor)
+        spool = Spool(None, 0) if spool is None else spool
+        self._maker, self._follower = (
+            Maker(spool, ThreadPoolExecutor(_MAKING, thread_name_prefix=name))
+            for name in ("make", "follow")
+        )
         self._read = MediaReader()
         self._points = PublishingPoints(self._read)
         self.edges = Edges()
@@ -343,7 +348,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             )
 
         question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
-        return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
+        maker = self._follower if kind.follows else self._maker
+        return await maker.answer(loaded.made, question, make, asked.read_ahead)
 
 
 def _seal(point: PublishingPoint, asked: Request, answer: Answer) -> _Sealed:

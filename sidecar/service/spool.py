@@ -11,12 +11,12 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 
 import structlog
 
-from sidecar.mux.plan import CacheClass, Inline, Kept, Part, Plan
+from sidecar.mux.plan import Body, CacheClass, Composed, Inline, Kept, Part, Plan
 from sidecar.service.index_cache import is_current
 from sidecar.storage.source import SourceIdentity
 
@@ -47,20 +47,25 @@ class Spool:
         return len(self._files)
 
     def laid_down(self, plan: Plan) -> Plan:
-        """``plan`` with its large inline parts in files, where that can be done."""
-        if not self._folder or plan.cache_class is not CacheClass.MEDIA:
-            return plan
-        if not any(isinstance(part, Inline) and part.length > SMALLEST for part in plan.parts):
-            return plan
-        parts: list[Part] = []
-        for part in plan.parts:
-            kept = None
-            if isinstance(part, Inline) and part.length > SMALLEST:
-                key = content_key(plan, part.data)
-                identity = self._put(key, part.data)
-                kept = Kept(identity, key) if identity is not None else None
-            parts.append(kept or part)
-        return replace(plan, parts=tuple(parts))
+        """``plan`` with its large inline parts in files, where that can be done, and all others
+        composed."""
+        wanted = bool(self._folder) and plan.cache_class is CacheClass.MEDIA
+        parts = tuple(
+            self._laid_down(plan, part, wanted and part.length > SMALLEST)
+            if isinstance(part, Body)
+            else part
+            for part in plan.parts
+        )
+        return plan if parts == plan.parts else replace(plan, parts=parts)
+
+    def _laid_down(self, plan: Plan, part: Body, wanted: bool) -> Part:
+        identity = None
+        if wanted:
+            key = content_key(plan, part)
+            identity = self._put(key, part)
+            if identity is not None:
+                return Kept(identity, key)
+        return Inline(part.data) if isinstance(part, Composed) else part
 
     def holds(self, plan: Plan) -> bool:
         """Whether the files of ``plan`` are there as they were laid down."""
@@ -70,8 +75,8 @@ class Spool:
             for part in kept
         )
 
-    def _put(self, key: bytes, data: bytes | memoryview) -> SourceIdentity | None:
-        size = len(data)
+    def _put(self, key: bytes, part: Body) -> SourceIdentity | None:
+        size = part.length
         if size > self.budget:
             return None
         with self._lock:
@@ -88,7 +93,7 @@ class Spool:
         for file in stale:
             _remove(file.path)
         try:
-            identity = _written(path, data, spare)
+            identity = _written(path, part.data, spare)
         except OSError as error:
             with self._lock:
                 self.nbytes -= size
@@ -126,9 +131,9 @@ class Spool:
         _remove(file.path)
 
 
-def content_key(plan: Plan, data: bytes | memoryview) -> bytes:
+def content_key(plan: Plan, part: Body) -> bytes:
     """16 bytes that identify a large inline part of ``plan``."""
-    return plan.made_from or blake2b(data, digest_size=16).digest()
+    return plan.made_from or sha256(part.data).digest()[:16]
 
 
 def _emptied(folder: Path) -> str:
@@ -147,13 +152,15 @@ def _written(path: str, data: bytes | memoryview, spare: SourceIdentity | None) 
     """The file ``path`` with ``data``, new or made of ``spare``, which is gone then; raises
     ``OSError`` and leaves nothing then."""
     descriptor = -1 if spare is None else _reused(spare.path, path)
-    if descriptor < 0:
+    is_new = descriptor < 0
+    if is_new:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o640)
     try:
         try:
-            # Whatever the umask is: who may use the sockets may read the files.
-            os.fchmod(descriptor, 0o640)
+            if is_new:
+                # Whatever the umask is: who may use the sockets may read the files.
+                os.fchmod(descriptor, 0o640)
             left = memoryview(data)
             while left:
                 left = left[os.write(descriptor, left) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,45 @@ def test_any_slice_of_the_plan_is_the_slice_of_the_whole(
     end = data.draw(st.integers(begin, len(whole)))
     want = data.draw(st.sampled_from([1 << 30, 122_880, 1000, max(1, (end - begin) // 7)]))
     assert READ_ALL(plan, begin, end, want) == whole[begin:end]
+
+
+@given(
+    begin=st.integers(0, 5000),
+    steps=st.lists(st.tuples(st.integers(0, 4000), st.integers(1, 3000)), max_size=40),
+    unusual=st.booleans(),
+)
+@settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_ranges_as_steps_are_those_ranges(
+    files: Files, begin: int, steps: list[tuple[int, int]], unusual: bool
+) -> None:
+    whole, at = b"", begin
+    for gap, size in steps:
+        whole += files.contents[0][at + gap : at + gap + size]
+        at += gap + size
+    packed = b"".join(struct.pack("<II", *step) for step in steps)
+    body = pb.FileRanges(source=0, steps=packed, begin=begin).SerializeToString()
+    # A field that this decoder does not know.
+    body += b"\x78\x01" if unusual else b""
+    message = pb.Plan(status=200, sources=files.sources, length=len(whole))
+    message.parts.add().file.MergeFromString(body)
+    plan = PLAN.decode(message.SerializeToString())
+    assert not isinstance(plan, tuple), plan
+    assert READ_ALL(plan, 0, len(whole), len(whole) + 1) == whole
+
+
+def test_steps_and_other_lists_contradict_each_other(files: Files) -> None:
+    for field in (
+        pb.FileRanges(steps=bytes(8), offset=[1], length=[1]),
+        pb.FileRanges(steps=bytes(8), inline=b"x"),
+        pb.FileRanges(steps=bytes(8), sources=[0]),
+        pb.FileRanges(steps=bytes(12)),
+    ):
+        message = pb.Plan(status=200, sources=files.sources, parts=[pb.Part(file=field)])
+        assert b"a part has steps and other lists, or half a step" in refused(message)
 
 
 def test_thousands_of_parts_are_one_body(files: Files) -> None:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sidecar.mux.plan import OF_INLINE, FileRanges, HeadedRanges, Inline, MixedRanges, Plan
+from sidecar.mux.plan import (
+    OF_INLINE,
+    Composed,
+    FileRanges,
+    HeadedRanges,
+    Inline,
+    MixedRanges,
+    Plan,
+)
 from sidecar.service.reader import MediaReader
 from sidecar.storage.source import ReadRange
 
@@ -14,8 +22,8 @@ def body(plan: Plan, read: ReadRange | None = None) -> bytes:
     pieces: list[bytes] = []
     for part in plan.parts:
         match part:
-            case Inline(data):
-                pieces.append(data)
+            case Inline() | Composed():
+                pieces.append(part.data)
             case FileRanges(source, offset, lengths):
                 for at, length in zip(offset.tolist(), lengths.tolist(), strict=True):
                     pieces.append(read(source, at, length))

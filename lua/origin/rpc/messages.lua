@@ -65,6 +65,8 @@ return wire.compile({
         { 3, "length", "fixed64", repeated = true },
         { 4, "sources", "fixed64", repeated = true },
         { 5, "inline", "bytes" },
+        { 6, "steps", "bytes" },
+        { 7, "begin", "uint64" },
     },
 
     Source = {

@@ -19,7 +19,7 @@ from sidecar.formats.urls import encoded, find_rendition, suffix
 from sidecar.media.track import Kind
 from sidecar.mux.elementary import stream_info
 from sidecar.mux.packed_audio import packed_audio
-from sidecar.mux.plan import CacheClass, Inline, Plan
+from sidecar.mux.plan import Body, CacheClass, Plan
 from sidecar.mux.ts_segment import TrackSpan, made_from, ts_key_frame, ts_segments
 from sidecar.timeline.segments import SegmentList
 
@@ -28,7 +28,7 @@ _AUDIO_TYPES = {"aac": "audio/aac", "ac3": "audio/ac3", "ec3": "audio/eac3", "mp
 # Segments that a sequential client asks for next, and that may be made before it does.
 _FOLLOWING = 8
 # Bytes of samples that may stand in memory for segments that are made along with another.
-_TOGETHER = 6 << 20
+_TOGETHER = 12 << 20
 
 
 def answer_ts_segment(request: Request) -> Answer:
@@ -57,8 +57,8 @@ def answer_ts_segment(request: Request) -> Answer:
     tags = id3_tags(request, segments, index, index + len(spans[0].first) - 1)
     made = ts_segments(request.read, spans[0], spans[1] if heard else None, number - 1, tags)
     plans = [
-        _plan(request, data, made_from(spans, at, number - 1 + at, tags=tags), segments, index + at)
-        for at, data in enumerate(made)
+        _plan(request, body, made_from(spans, at, number - 1 + at, tags=tags), segments, index + at)
+        for at, body in enumerate(made)
     ]
     return _answer(request, plans, segments, index)
 
@@ -70,10 +70,10 @@ def answer_ts_key_frame(request: Request) -> Answer:
     key_frames = key_frames_of(request, rendition)
     index = numbered(key_frames, int(request.match["number"]))
     sample, start = int(key_frames.first_sample[index]), int(key_frames.start[index])
-    data = ts_key_frame(request.read, rendition.track, sample, start, index)
+    body = ts_key_frame(request.read, rendition.track, sample, start, index)
     span = TrackSpan(track=rendition.track, first=(sample, sample + 1))
     recipe = made_from([span], 0, index, key_frame=True)
-    plan = _plan(request, data, recipe, key_frames, index)
+    plan = _plan(request, body, recipe, key_frames, index)
     return _answer(request, [plan], key_frames, index)
 
 
@@ -119,12 +119,10 @@ def _bounded(spans: list[TrackSpan]) -> list[TrackSpan]:
     return [replace(span, first=span.first[: max(1, fit) + 1]) for span in spans]
 
 
-def _plan(
-    request: Request, data: memoryview, recipe: bytes, segments: SegmentList, index: int
-) -> Plan:
+def _plan(request: Request, body: Body, recipe: bytes, segments: SegmentList, index: int) -> Plan:
     ending = "ts" if _folder(request) else f"ts{_suffix(request)}"
     return Plan(
-        parts=(Inline(data),),
+        parts=(body,),
         content_type=_TS_TYPE,
         cache_class=CacheClass.MEDIA,
         headers=_next(request, segments, index, ending),

@@ -554,7 +554,7 @@ def test_sound_that_outlasts_the_picture_goes_on_alone() -> None:
     picture = TrackSpan(track=video.track, first=(250, 250))
     heard = TrackSpan(track=sound.track, first=(300, 470))
     (made,) = ts_segments(read, picture, heard, 3)
-    program: Program = read_ts(bytes(made))
+    program: Program = read_ts(bytes(made.data))
     check_clock(program)
     assert not program.of_type(0x1B).pes
     assert len(adts_frames(program.of_type(0x0F).payload)) == 170
@@ -577,7 +577,7 @@ def test_times_beyond_33_bits() -> None:
         TrackSpan(track=spans[1], first=(0, 188, 375, 470)),
         0,
     )
-    program = read_ts(b"".join(pieces))
+    program = read_ts(b"".join(piece.data for piece in pieces))
     check_clock(program)
     stamps = [pes.pts for pes in program.of_type(0x1B).pes]
     assert max(stamps) > WRAP - 90_000 and min(stamps) < 90_000

@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,36 @@ async def test_a_segment_and_what_is_read_ahead(ask: Ask) -> None:
         assert ahead.plan == alone
         assert body(ahead.plan)[4:8] in (b"styp", b"moof")
     assert (await ask(first)).ahead == []
+
+
+async def test_a_segment_does_not_wait_for_a_download(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    find = servicer.find
+
+    def slow(virtual_path: str) -> Any:
+        found = find(virtual_path)
+        if found is None or not virtual_path.endswith(".m4a"):
+            return found
+
+        def answer(request: Any) -> Any:
+            begun.set()
+            assert go_on.wait(60)
+            return found[0].answer(request)
+
+        return replace(found[0], answer=answer), found[1]
+
+    monkeypatch.setattr(servicer, "find", slow)
+    download = asyncio.ensure_future(ask("video.m4a"))
+    try:
+        assert await asyncio.to_thread(begun.wait, 60)
+        plan = (await ask("video-audio=64000-video=200000-1.ts")).plan
+        assert (plan.status, plan.kind) == (200, "hls.ts_segment")
+        assert not download.done()
+    finally:
+        go_on.set()
+    assert (await download).plan.status == 200
 
 
 async def test_read_ahead_is_bounded(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.mux.plan import CacheClass, Inline, Kept, Plan
+from sidecar.mux.plan import CacheClass, Composed, Inline, Kept, Plan
 from sidecar.rpc import origin_pb2
 from sidecar.service.convert import SourceTable, write_plan
 from sidecar.service.spool import SMALLEST, Spool
@@ -189,3 +189,47 @@ def test_a_file_that_goes_is_overwritten_unless_somebody_reads_it(tmp_path: Path
     shorter = kept(spool.laid_down(plan(b"v" * (2 * SIZE - 5)))).source
     assert Path(shorter.path).read_bytes() == b"v" * (2 * SIZE - 5)
     assert spool.nbytes == sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * SIZE + 9
+
+
+def composed(content: bytes, calls: list[int], *, made_from: bytes | None = b"recipe") -> Plan:
+    def compose() -> memoryview:
+        calls.append(len(content))
+        return memoryview(content)
+
+    return Plan(
+        parts=(Composed(len(content), compose),),
+        content_type="video/mp2t",
+        cache_class=CacheClass.MEDIA,
+        made_from=made_from,
+    )
+
+
+def test_what_is_laid_down_already_is_not_put_together_again(tmp_path: Path) -> None:
+    spool, calls = Spool(tmp_path, 1 << 20), list[int]()
+    first = spool.laid_down(composed(b"x" * SIZE, calls))
+    assert calls == [SIZE] and Path(kept(first).source.path).read_bytes() == b"x" * SIZE
+    again = spool.laid_down(composed(b"x" * SIZE, calls))
+    assert calls == [SIZE] and kept(again).source == kept(first).source
+
+
+@pytest.mark.parametrize("size", [SMALLEST, SIZE])
+def test_what_is_not_laid_down_is_put_together_all_the_same(tmp_path: Path, size: int) -> None:
+    calls: list[int] = []
+    for spool in (Spool(None, 0), Spool(tmp_path, SMALLEST)):
+        (part,) = spool.laid_down(composed(b"x" * size, calls)).parts
+        assert isinstance(part, Inline) and bytes(part.data) == b"x" * size
+    assert calls == [size, size] and not list(tmp_path.iterdir())
+
+
+def test_a_plan_says_the_same_wherever_its_bytes_are(tmp_path: Path) -> None:
+    """The entity tag must not tell how a body travels."""
+    tags = set()
+    for recipe in (b"recipe", None):
+        for lay in (Spool(tmp_path, 1 << 20).laid_down, Spool(None, 0).laid_down, lambda one: one):
+            message = origin_pb2.Plan()
+            write_plan(
+                message, lay(composed(b"x" * SIZE, [], made_from=recipe)), SourceTable([MEDIA], 7)
+            )
+            assert message.length == SIZE
+            tags.add(message.etag)
+    assert len(tags) == 2
