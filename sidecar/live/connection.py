@@ -58,12 +58,14 @@ class Taken:
 
 @dataclass(slots=True)
 class _Part:
-    """What a fragment holds of one track, and what becomes of it."""
+    """What a fragment holds of one track, and what becomes of it. ``reached``: where what there was
+    of the track ended before, ticks."""
 
     track: IncomingTrack
     row: TrackRow
     fragment: TrackFragment
     verdict: Verdict
+    reached: int = -_LATEST
 
     @property
     def end(self) -> int:
@@ -285,7 +287,11 @@ class Connection:
                 time=part.end,
                 now_ms=received_ms,
             )
-        self._said = sum(add_event(index, event) for event in fragment.events) > 0
+        reached = max(
+            Fraction(part.reached - part.track.edit_media_time, part.track.timescale)
+            for part in parts
+        )
+        self._said = self._add_events(fragment, reached)
         return self._outcome(parts, fragment.notes)
 
     def _take_events(self, fragment: Fragment, now_ns: int) -> Taken:
@@ -298,16 +304,19 @@ class Connection:
                 self._number, self._header_number = self._registered(now_ns)
             if writer.state is PointState.STOPPED and not writer.settings.restart:
                 raise Conflict("Stream is closed, cannot restart")
-            # What has been listed already is not cut anew.
             edge = Fraction(max(ledger.ends_of_streams(index).values(), default=0), 1000)
-            added = [
-                add_event(index, replace(event, known=max(event.known, edge)))
-                for event in fragment.events
-            ]
-        if any(added):
+            added = self._add_events(fragment, edge)
+        if added:
             writer.touch(now_ns)
-        outcome = Outcome.ADDED if any(added) else Outcome.DUPLICATE
+        outcome = Outcome.ADDED if added else Outcome.DUPLICATE
         return Taken(outcome, self._damage(fragment.notes))
+
+    def _add_events(self, fragment: Fragment, reached: Fraction) -> bool:
+        """Whether any of them is new. ``reached``: up to where there was media before, presentation
+        time, seconds: what has been listed is not made another one."""
+        index = self._writer.index
+        events = [replace(one, known=max(one.known, reached)) for one in fragment.events]
+        return sum(add_event(index, one) for one in events) > 0
 
     def _damage(self, notes: tuple[str, ...]) -> str:
         """The first of ``notes``, once."""
@@ -328,6 +337,8 @@ class Connection:
         ):
             raise self._conflict("Times of the stream do not count from 1970", part)
         extent = index.extent(row.id)
+        if extent is not None:
+            part.reached = extent.end
         if (
             not self._begun
             and extent is not None

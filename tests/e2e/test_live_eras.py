@@ -359,3 +359,30 @@ def test_what_a_process_that_was_killed_has_said(tmp_path: Path) -> None:
             point.push(piece, now=now, encoder="3")
         for kind in LISTED:
             assert {one.number for one in LISTED[kind](point)} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", [("1", "PT0S", "PT6S", 0), ("2", "PT6S", "PT6S", 6)]),
+        ("vbegin=2", [("1", "PT0S", "PT4S", 2), ("2", "PT4S", "PT6S", 6)]),
+        ("vbegin=2&vend=9", [("1", "PT0S", "PT4S", 2), ("2", "PT4S", "PT3S", 6)]),
+        ("vbegin=7&vend=9", [("2", "PT0S", "PT2S", 7)]),
+        ("vbegin=1&vend=4", [("1", "PT0S", "PT3S", 1)]),
+    ],
+)
+@pytest.mark.parametrize("template", ["time", "number", "number_timeline"])
+def test_periods_follow_each_other(
+    point: Origin, template: str, query: str, expected: list[tuple[str, str, str, int]]
+) -> None:
+    """``expected``: id, start, duration, and at which second of the media each Period begins."""
+    url = f".mpd?{query}&mpd_segment_template={template}".replace("?&", "?")
+    found = []
+    for period in etree.fromstring(point.get(url).body).findall(f"{MPD}Period"):
+        begins = {
+            int(one.get("presentationTimeOffset", "0")) // int(one.get("timescale", ""))
+            for one in period.iter(f"{MPD}SegmentTemplate")
+        }
+        given = (period.get("id"), period.get("start"), period.get("duration"))
+        found += [(*given, begin) for begin in begins]
+    assert found == expected

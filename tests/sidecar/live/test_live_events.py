@@ -334,3 +334,30 @@ def test_no_message_is_fatal(boxes: list[bytes]) -> None:
     _, (one,) = parsed(data)
     assert one.events[-1].data == OUT
     assert len(one.notes) <= len(boxes)
+
+
+def test_what_comes_late_is_known_late(tmp_path: Path) -> None:
+    path, options = manifest(tmp_path)
+    point = Point.open(path, options, NOW)
+    head = header(track(1, Kind.VIDEO))
+
+    def announced(second: int, id: int) -> Fragment:
+        one = video(second)
+        said_then = event(90_000 * (second + 1), id=id, known=Fraction(second))
+        return Fragment(data=one.data, moof=one.moof, tracks=one.tracks, events=(said_then,))
+
+    first, second = point.connect("main", "a"), point.connect("main", "b")
+    first.take(head, NOW)
+    second.take(head, NOW)
+    outcomes = [
+        first.take(one, NOW).outcome
+        for one in (announced(0, 1), announced(2, 2), video(6), announced(8, 3))
+    ]
+    # The second one brings what the first has lost, and says what the first does not.
+    outcomes += [second.take(one, NOW).outcome for one in (announced(4, 4), announced(2, 5))]
+    assert outcomes == [Outcome.ADDED] * 5 + [Outcome.DUPLICATE]
+    with_all = PointIndex.open(path.with_suffix(".db3"))
+    found = {one.id: one.known for one in events_between(with_all, Fraction(0), Fraction(100))}
+    assert found == {1: 0, 2: 2, 3: 8, 4: 10, 5: 10}
+    with_all.close()
+    point.close(NOW)
