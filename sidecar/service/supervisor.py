@@ -29,12 +29,12 @@ _PATIENT = 1.0
 _START_NS = 10_000_000_000
 # Indexing allocates tens of megabytes for milliseconds: from one heap of huge pages this costs a
 # quarter of what it costs in fresh mappings, whose 4 KB pages fault one by one. One arena and the
-# fixed threshold keep the resident size near the index budget. Making segments takes and frees some
-# megabytes again and again: what was given back would be cleared each time, so so much is kept.
-# (glibc 2.35; others ignore it.)
+# fixed threshold keep the resident size near the index budget. Making segments takes and frees a
+# dozen megabytes again and again: what was given back would be cleared each time, so 32 MB are
+# kept. (glibc 2.35; others ignore it.)
 _MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"
-    ":glibc.malloc.arena_max=1:glibc.malloc.trim_threshold=16777216"
+    ":glibc.malloc.arena_max=1:glibc.malloc.trim_threshold=33554432"
 }
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
