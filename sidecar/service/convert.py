@@ -189,6 +189,8 @@ def _content(identity: SourceIdentity) -> bytes:
     sizes, and the times in the boxes before them, are those of one recording only."""
     if identity.growing:
         return b"g"
+    if identity.etag:
+        return b"e%d:%s:" % (identity.size, identity.etag.encode())
     return b"f%d:%d:" % (identity.size, identity.mtime_ns)
 
 
