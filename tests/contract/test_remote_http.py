@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.http import Client
-from tests.support.remote_http import Fault, Storage, serve
+from tests.support.remote_http import Fault, Storage, round_trips, serve
 from tests.support.remote_tls import make_authority
 from tests.support.stack import eventually
 
@@ -172,6 +173,14 @@ def test_at_the_same_time(storage: Storage) -> None:
         for thread in threads:
             thread.join(60)
     assert [one.status for one in storage.asked()] == [200] * 20
+    assert round_trips(storage.asked()) == 1
+
+
+def test_one_after_the_other(storage: Storage, client: Client) -> None:
+    for _ in range(3):
+        client.request(PATH)
+    eventually(lambda: all(one.ended < math.inf for one in storage.asked()), "all are sent")
+    assert round_trips(storage.asked()) == 3
 
 
 def test_tls(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import email.utils
 import fnmatch
+import math
 import os
 import re
 import threading
@@ -36,7 +37,7 @@ class Asked:
 
     ``status``: of the answer, 0 before it and where there is none. ``range``: first byte and the
     one after the last, of the object, that the answer announced; ``sent``: bytes of the body that
-    went out.
+    went out. ``begun``, ``ended``: when it came and when all was sent, seconds of one clock.
     """
 
     method: str
@@ -45,6 +46,8 @@ class Asked:
     status: int = 0
     range: tuple[int, int] | None = None
     sent: int = 0
+    begun: float = 0.0
+    ended: float = math.inf
 
     @property
     def path(self) -> str:
@@ -234,7 +237,14 @@ class _Handler(BaseHTTPRequestHandler):
             method=self.command,
             target=self.path,
             headers={name.lower(): value for name, value in self.headers.items()},
+            begun=time.monotonic(),
         )
+        try:
+            self._logged(asked)
+        finally:
+            asked.ended = time.monotonic()
+
+    def _logged(self, asked: Asked) -> None:
         fault, is_over = self.server.storage.take(asked, _first(asked))
         if fault.before is not None:
             fault.before(asked)
@@ -359,6 +369,15 @@ def _tags(value: str) -> list[str]:
 def _first(asked: Asked) -> int:
     found = _RANGE.fullmatch(asked.headers.get("range", ""))
     return int(found[1]) if found and found[1] else 0
+
+
+def round_trips(requests: list[Asked]) -> int:
+    """How many of ``requests`` came one after the other: each when the one before was answered."""
+    found, end = 0, -math.inf
+    for one in sorted(requests, key=lambda one: one.ended):
+        if one.begun >= end:
+            found, end = found + 1, one.ended
+    return found
 
 
 def entity_tag(found: os.stat_result) -> str:
