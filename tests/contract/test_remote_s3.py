@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.http import Client, Response
-from tests.support.remote_s3 import KEY, REGION, S3, SECRET, serve_s3
+from tests.support.remote_s3 import HOST_BUCKET, KEY, REGION, S3, SECRET, serve_s3
 from tests.support.sigv4 import Signer
 
 BUCKET, NAME = "films", "d/a b+c~é.mp4"
@@ -107,3 +107,9 @@ def test_virtual_hosts(s3: S3, client: Client) -> None:
     host, _, path = target.removeprefix("http://").partition("/")
     answer = client.request(f"/{path}", headers={"Host": host})
     assert (answer.status, answer.body) == (200, DATA)
+
+    s3.put(HOST_BUCKET, "x", b"of the bucket that the address names")
+    other = Client(s3.host_base)
+    target = signer().presigned(f"{s3.host_base}/x", expires=60)
+    assert other.request(target).body == b"of the bucket that the address names"
+    other.close()

@@ -27,16 +27,20 @@ from tests.support.remote_http import Asked
 from tests.support.stack import PATIENCE
 
 KEY, SECRET, REGION = "test:tester", "a-secret/of+the=tests", "eu-test-1"
-# Virtual-host style: http://BUCKET.localhost:PORT/KEY.
+# Virtual-host style: http://BUCKET.localhost:PORT/KEY. Names in this domain are not known
+# everywhere, so the bucket "127" is also http://127.0.0.2:PORT/KEY, in the domain 0.0.2.
 DOMAIN = "localhost"
+HOST_BUCKET, _HOST, _HOST_DOMAIN = "127", "127.0.0.2", "0.0.2"
 _ACCOUNT = "AUTH_test"
 
 
 class S3:
-    """The running service. ``base``: its URL, path style."""
+    """The running service. ``base``: its URL, path style; ``host_base``: that of ``HOST_BUCKET``,
+    virtual-host style."""
 
     def __init__(self, folder: Path, port: int, admin_port: int) -> None:
         self.base = f"http://127.0.0.1:{port}"
+        self.host_base = f"http://{_HOST}:{port}"
         self.port = port
         self._admin = Client(f"http://127.0.0.1:{admin_port}")
         self._log = folder / "requests.log"
@@ -129,7 +133,7 @@ use = egg:swift#listing_formats
 [filter:s3api]
 use = egg:swift#s3api
 location = {REGION}
-storage_domain = {DOMAIN}
+storage_domain = {DOMAIN}, {_HOST_DOMAIN}
 allow_multipart_uploads = false
 auth_pipeline_check = false
 [filter:tempauth]
@@ -217,13 +221,13 @@ def _serve(folder: Path) -> None:
     silent = logging.getLogger("silent")
     silent.disabled = True
 
-    def listen(application: Application) -> int:
-        socket = eventlet.listen(("127.0.0.1", 0), backlog=256)
+    def listen(application: Application, host: str = "127.0.0.1", port: int = 0) -> int:
+        socket = eventlet.listen((host, port), backlog=256)
         eventlet.spawn(
             wsgi.server, socket, application, log=silent, log_output=False, keepalive=True
         )
-        port: int = socket.getsockname()[1]
-        return port
+        taken: int = socket.getsockname()[1]
+        return taken
 
     user = getpass.getuser()
     options = {
@@ -243,8 +247,11 @@ def _serve(folder: Path) -> None:
     proxy = folder / "proxy.conf"
     proxy.write_text(_PROXY.format(folder=folder, user=user))
     log = (folder / "requests.log").open("w")
+    service = _logged(loadapp(f"config:{proxy}"), log)
+    port = listen(service)
+    listen(service, _HOST, port)
     ports = {
-        "port": listen(_logged(loadapp(f"config:{proxy}"), log)),
+        "port": port,
         "admin_port": listen(loadapp(f"config:{proxy}", name="admin")),
     }
     sys.stdout.write(json.dumps(ports) + "\n")
