@@ -97,12 +97,13 @@ class _Entry:
 
 
 class Storage:
-    """The running server. ``base``: its URL, without a slash at the end."""
+    """The running server. ``base``: its URL, without a slash at the end. ``authority``: that it has
+    its certificate from, when it is started."""
 
     def __init__(self, folder: Path, authority: Authority | None, host: str) -> None:
         self.folder = folder
         self._host = host
-        self._authority = authority
+        self.authority = authority
         self._lock = threading.Lock()
         self._log: list[Asked] = []
         self._entries: list[_Entry] = []
@@ -112,7 +113,7 @@ class Storage:
 
     @property
     def base(self) -> str:
-        scheme = "https" if self._authority else "http"
+        scheme = "https" if self.authority else "http"
         return f"{scheme}://{self._host}:{self.port}"
 
     def url(self, path: str) -> str:
@@ -120,7 +121,7 @@ class Storage:
 
     def up(self) -> None:
         """Listens, on the port of before."""
-        self._server = _Server(("127.0.0.1", self.port), self, self._authority)
+        self._server = _Server(("127.0.0.1", self.port), self, self.authority)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
