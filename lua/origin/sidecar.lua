@@ -1,7 +1,8 @@
 -- One question to the sidecar: from a request to plans in the store.
 --
 -- A question: key (= prefix .. path .. "/" .. virtual_path .. suffix), root,
--- path, virtual_path, args, directives, method, request_id, read_ahead.
+-- path, virtual_path, args, directives, method, request_id, read_ahead,
+-- recheck (nil or 1: files on other servers are looked at anew).
 
 local client = require "origin.rpc.client"
 local encode = require "origin.rpc.encode"
@@ -84,6 +85,7 @@ function _M.ask(question, read_ahead)
         method = question.method,
         request_id = question.request_id,
         read_ahead = read_ahead,
+        recheck = question.recheck,
     })
 
     local reply, err, unreachable = client.plan(question.root

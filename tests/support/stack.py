@@ -16,8 +16,8 @@ from tests.support.http import Client
 from tests.support.media import ROOT
 from tests.support.ports import free_port
 
-__all__ = ["Stack", "children", "end_process", "eventually", "free_port", "is_alive", "origin",
-           "start"]  # fmt: skip
+__all__ = ["Stack", "children", "end_process", "eventually", "free_port", "is_alive",
+           "nginx_workers", "origin", "start"]  # fmt: skip
 
 # How long a test waits for what must happen. It costs nothing where that happens at once, and a
 # loaded machine may take its time.
@@ -78,6 +78,18 @@ def children(pid: int) -> list[int]:
     """The living children of the process ``pid``."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in listed]
+
+
+def nginx_workers(master: int) -> list[int]:
+    """The workers of nginx, without those of its children that look after the cache."""
+    return [pid for pid in children(master) if _is_worker(pid)]
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def is_alive(pid: int) -> bool:
