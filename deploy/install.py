@@ -30,7 +30,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = "openorigin"
 # In PREFIX/lib/openorigin, each replaced as a whole.
 TREES = ("sidecar", "lua", "docs", "venv")
-FILES = ("openresty.conf", "README.md", "LICENSE")
+FILES = ("openresty.conf", "README.md", "LICENSE", "deploy/sidecar-network.conf")
 NOTES = "installed.json"
 DEFAULT_PREFIX = "/usr/local"
 # Where systemd looks.
@@ -106,13 +106,13 @@ def install(places: Places) -> None:
         for name in ("sidecar", "lua", "docs"):
             shutil.copytree(PROJECT / name, new / name, symlinks=True)
         for name in FILES:
-            shutil.copy2(PROJECT / name, new / name)
+            shutil.copy2(PROJECT / name, new / Path(name).name)
         make_environment(new / "venv", places)
         settle(new)
         compileall.compile_dir(
             new / "sidecar", quiet=2, stripdir=str(new), prependdir=str(places.lib)
         )
-        for name in (*TREES, *FILES):
+        for name in (*TREES, *(Path(file).name for file in FILES)):
             swap(new / name, lib / name)
     notes = {}
     for path, (content, mode) in outside(places).items():
