@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from sidecar.errors import MediaError, NoLicense, NotFound, OriginError, Result, StorageError
+from sidecar.errors import (
+    Forbidden,
+    MediaError,
+    NoLicense,
+    NotFound,
+    OriginError,
+    Replaced,
+    Result,
+    StorageError,
+)
 from sidecar.formats.registry import find
 from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
 from sidecar.license.terms import VOD, License
 from sidecar.media.options import parse_options
+from sidecar.mux.plan import Plan as MediaPlan
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
-from sidecar.service.content import resolve
+from sidecar.service.content import MANIFEST_EXTENSIONS, MEDIA_EXTENSIONS, open_content
 from sidecar.service.convert import SourceTable, refusal, write_plan
 from sidecar.service.licensing import DIRECTIVE, Licensing, lasting_ms
 from sidecar.service.live import PublishingPoints, Question, answer_live, is_live
@@ -24,6 +38,7 @@ from sidecar.service.maker import Made, Maker
 from sidecar.service.packaged import is_packaged, packaged_answer
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
+from sidecar.service.remote import remote_table, ttl_ms
 from sidecar.service.spool import Spool
 from sidecar.service.static import (
     LOOK_AGAIN_MS,
@@ -31,13 +46,18 @@ from sidecar.service.static import (
     static_answer,
     yield_to_static,
 )
-from sidecar.storage.local import open_local
+from sidecar.storage.remote import RemoteStore
+from sidecar.storage.source import ReadRange, SourceIdentity
 from sidecar.timeline.clips import WHOLE
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # More plans than this make a reply that is slower to move than to make anew.
 MAX_READ_AHEAD = 64
 # Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
 _MAKING = 2
+_MAKING_REMOTE = 8
 _ALLOW_SRC = "origin_allow_src"
 
 _EXPECTED = frozenset(
@@ -66,7 +86,11 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         self._presentations = presentations
         self._licensing = licensing
         executor = ThreadPoolExecutor(_MAKING, thread_name_prefix="make")
-        self._maker = Maker(Spool(None, 0) if spool is None else spool, executor)
+        spool = Spool(None, 0) if spool is None else spool
+        self._maker = Maker(spool, executor)
+        # A server that is slow holds up nothing that is made of local files.
+        executor = ThreadPoolExecutor(_MAKING_REMOTE, thread_name_prefix="make-remote")
+        self._remote_maker = Maker(spool, executor)
         self._read = MediaReader()
         self._points = PublishingPoints(self._read)
 
@@ -92,6 +116,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
     ) -> origin_pb2.PlanReply:
         format_name = kind_name = ""
         try:
+            store = self._presentations.stores.take(directives)
             if request.method not in ("GET", "HEAD", ""):
                 return origin_pb2.PlanReply(
                     plan=refusal(
@@ -102,12 +127,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 )
             if is_packaged(request.path, directives):
                 format_name, kind_name = "hds", "hds.packaged"
-                return await self._packaged(request, license)
+                return await self._packaged(request, license, store)
             static = prefers_static(directives)
-            if (
-                static
-                and (stands := await asyncio.to_thread(_static, request, license)) is not None
-            ):
+            if static and (stands := await _static(request, store, license)) is not None:
                 return stands
             found = find(request.virtual_path)
             if found is None:
@@ -117,37 +139,33 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             reply = origin_pb2.PlanReply()
             stored = None
             if kind.stored is not None:
-                stored = await asyncio.to_thread(self._answer_stored, kind.stored, request)
+                stored = await _in_thread(store, self._answer_stored, kind.stored, request, store)
             if stored is not None:
-                ttl_ms = lasting_ms(license)
-                write_plan(
-                    reply.plan,
-                    stored[0].plan,
-                    stored[1],
-                    format_name,
-                    kind=kind_name,
-                    ttl_ms=ttl_ms,
-                )
+                await _write(reply.plan, *stored, store, license, format_name, kind_name)
                 return reply
             if is_live(request.path):
+                if store is not None and store.access.base:
+                    raise NotFound("live presentations are not served from other servers")
                 await self._live(kind, match, request, directives, reply)
                 for message in (reply.plan, *(one.plan for one in reply.ahead)):
                     message.ttl_ms = lasting_ms(license)
                 return reply
-            loaded = await self._presentations.get(
-                request.document_root, request.path, directives.get(_ALLOW_SRC, ())
-            )
-            answer = await self._answer(kind, match, request, loaded, directives)
-            ttl_ms = lasting_ms(license)
+            loaded, answer = await self._loaded_answer(kind, match, request, store, directives)
+            lasting = lasting_ms(license)
+            sources = loaded.sources
+            if loaded.remote is not None:
+                sources = await loaded.remote.table(recheck=bool(request.recheck))
+                remote = (loaded.remote.store, loaded.remote.identities, sources)
+                lasting = min(lasting, ttl_ms(*remote, answer.plan.cache_class))
             if static:
-                ttl_ms = min(ttl_ms, LOOK_AGAIN_MS)
-            written = (loaded.sources, format_name)
-            write_plan(reply.plan, answer.plan, *written, kind=kind_name, ttl_ms=ttl_ms)
+                lasting = min(lasting, LOOK_AGAIN_MS)
+            written = (sources, format_name)
+            write_plan(reply.plan, answer.plan, *written, kind=kind_name, ttl_ms=lasting)
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
-                write_plan(ahead.plan, plan, *written, kind=kind_name, ttl_ms=ttl_ms)
+                write_plan(ahead.plan, plan, *written, kind=kind_name, ttl_ms=lasting)
             if static:
-                await asyncio.to_thread(yield_to_static, request, reply)
+                await _in_thread(store, yield_to_static, request, store, reply)
         except OriginError as error:
             _log_failure(request, error, kind_name)
             return origin_pb2.PlanReply(
@@ -206,31 +224,63 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             write_plan(message, sealed.plan, sealed.sources, kind.format, kind=kind.name)
 
     async def _packaged(
-        self, request: origin_pb2.PlanRequest, license: License
+        self, request: origin_pb2.PlanRequest, license: License, store: RemoteStore | None
     ) -> origin_pb2.PlanReply:
-        plan, sources = await asyncio.to_thread(
-            packaged_answer, request.document_root, request.path, request.virtual_path, self._read
+        found = await _in_thread(
+            store,
+            packaged_answer,
+            request.document_root,
+            request.path,
+            request.virtual_path,
+            self._reader(store),
+            store,
         )
         reply = origin_pb2.PlanReply()
-        write_plan(
-            reply.plan, plan, sources, "hds", kind="hds.packaged", ttl_ms=lasting_ms(license)
-        )
+        await _write(reply.plan, *found, store, license, "hds", "hds.packaged")
         return reply
 
+    def _reader(self, store: RemoteStore | None) -> ReadRange:
+        """Reads local files, and those in ``store``."""
+        if store is None:
+            return self._read
+
+        def read(identity: SourceIdentity, offset: int, length: int) -> bytes:
+            source = store.read if identity.is_remote else self._read
+            return source(identity, offset, length)
+
+        return read
+
     def _answer_stored(
-        self, answer: StoredAnswer, request: origin_pb2.PlanRequest
-    ) -> tuple[Answer, SourceTable] | None:
+        self, answer: StoredAnswer, request: origin_pb2.PlanRequest, store: RemoteStore | None
+    ) -> tuple[MediaPlan, tuple[SourceIdentity, ...]] | None:
         """The answer from a media file that need not be indexed, and the file as its source."""
-        content = resolve(request.document_root, request.path)
-        if content.is_manifest:
+        extensions = MANIFEST_EXTENSIONS | MEDIA_EXTENSIONS
+        if PurePosixPath(request.path).suffix.lower() in MANIFEST_EXTENSIONS:
             raise NotFound("no manifest or segment has this name")
-        source = open_local(content.path)
-        source.close()
-        identity = source.identity
-        found = answer(parse_options({}, request.args), identity, self._read)
-        if found is None:
-            return None
-        return found, SourceTable((identity,), identity.mtime_ns // 1_000_000_000)
+        with closing(open_content(request.document_root, request.path, extensions, store)) as file:
+            identity = file.identity
+        found = answer(parse_options({}, request.args), identity, self._reader(store))
+        return None if found is None else (found.plan, (identity,))
+
+    async def _loaded_answer(
+        self,
+        kind: RequestKind,
+        match: re.Match[str],
+        request: origin_pb2.PlanRequest,
+        store: RemoteStore | None,
+        directives: dict[str, tuple[str, ...]],
+    ) -> tuple[LoadedPresentation, Answer]:
+        """The presentation and the answer made of it."""
+        where = (request.document_root, request.path, directives.get(_ALLOW_SRC, ()), store)
+        loaded = await self._presentations.get(*where, recheck=bool(request.recheck))
+        try:
+            return loaded, await self._answer(kind, match, request, loaded, directives)
+        except Replaced:
+            if store is None:
+                raise
+        # A file was replaced while it was read; now it is known to be another one.
+        loaded = await self._presentations.get(*where)
+        return loaded, await self._answer(kind, match, request, loaded, directives)
 
     async def _answer(
         self,
@@ -240,6 +290,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         loaded: LoadedPresentation,
         directives: dict[str, tuple[str, ...]],
     ) -> Answer:
+        remote = loaded.remote
         selected, clip = loaded.presentation, WHOLE
         if kind.lists:
             selected, clip = loaded.selection(request.args)
@@ -251,7 +302,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             options=loaded.options(request.args),
             virtual_path=request.virtual_path,
             match=match,
-            read=self._read,
+            read=self._read if remote is None else self._reader(remote.store),
             read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
             directives=directives,
         )
@@ -269,15 +320,51 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             )
 
         question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
-        return await self._maker.answer(loaded.made, question, make, asked.read_ahead)
+        maker = self._maker if remote is None else self._remote_maker
+        return await maker.answer(loaded.made, question, make, asked.read_ahead)
 
 
-def _static(request: origin_pb2.PlanRequest, license: License) -> origin_pb2.PlanReply | None:
-    found = static_answer(request.document_root, request.path, request.virtual_path)
+async def _in_thread(
+    store: RemoteStore | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """What ``function`` returns, called in a thread: one of those that wait for other servers, if
+    it may have to."""
+    executor = None if store is None else store.executor
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(executor, partial(function, *args, **kwargs))
+
+
+async def _write(
+    message: origin_pb2.Plan,
+    plan: MediaPlan,
+    sources: tuple[SourceIdentity, ...],
+    store: RemoteStore | None,
+    license: License,
+    format_name: str,
+    kind_name: str,
+) -> None:
+    """``write_plan`` of what is made of the last one of ``sources`` as it is, and depends on all of
+    them."""
+    modified = max(source.mtime_ns for source in sources) // 1_000_000_000
+    lasting = lasting_ms(license)
+    if store is not None and sources[-1].is_remote:
+        table = await _in_thread(store, remote_table, store, sources, modified)
+        lasting = min(lasting, ttl_ms(store, sources, table, plan.cache_class))
+    else:
+        table = SourceTable(sources, modified)
+    write_plan(message, plan, table, format_name, kind=kind_name, ttl_ms=lasting)
+
+
+async def _static(
+    request: origin_pb2.PlanRequest, store: RemoteStore | None, license: License
+) -> origin_pb2.PlanReply | None:
+    found = await _in_thread(
+        store, static_answer, request.document_root, request.path, request.virtual_path, store
+    )
     if found is None:
         return None
     reply = origin_pb2.PlanReply()
-    write_plan(reply.plan, *found, kind="static", ttl_ms=lasting_ms(license))
+    await _write(reply.plan, *found, store, license, "", "static")
     return reply
 
 
@@ -306,7 +393,7 @@ def _log_failure(request: origin_pb2.PlanRequest, error: OriginError, kind_name:
     fields |= {"result": error.result.name, "reason": error.sentence}
     if isinstance(error, MediaError):
         fields |= {"file": error.path, "box": error.box_path, "offset": error.offset}
-    elif isinstance(error, StorageError):
+    elif isinstance(error, StorageError | NotFound | Forbidden):
         fields |= {"file": error.path}
     said = {name: value for name, value in fields.items() if value not in ("", None)}
     if error.result in _EXPECTED:
