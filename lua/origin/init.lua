@@ -163,10 +163,9 @@ function _M.location(...)
     local values, for_sidecar, canonical = directives.resolve(
         http_block or EMPTY, block)
 
-    if values.usp_handle_api
-       and (values.usp_handle_ism or values.usp_handle_f4f)
-    then
-        fail("usp_handle_api and what streams need locations of their own")
+    local wrong = directives.contradiction(values)
+    if wrong then
+        fail(wrong)
     end
 
     if locations == 0 then
@@ -186,6 +185,7 @@ function _M.location(...)
         read_ahead = values.origin_read_ahead,
         statuses = next(statuses) and statuses or nil,
         directives = for_sidecar,
+        open_directives = directives.without_secrets(for_sidecar),
         digest = canonical == "" and "" or md5(canonical),
     }
 

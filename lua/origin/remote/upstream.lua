@@ -15,7 +15,7 @@ local ERR = ngx.ERR
 -- their addresses only: one that was made to one server, whose certificate was
 -- looked at, must not be used for another one behind the same address. So each
 -- address belongs to whom it was first used for, and others go without.
-local KEPT = "storage"
+local KEPT = "origin_storage"
 
 local MAX_OWNERS = 4096
 local owners, count = {}, 0
