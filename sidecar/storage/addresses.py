@@ -52,7 +52,7 @@ class Addresses:
             if known is not None:
                 return known[1]
             raise
-        if host != "localhost":
+        if host != "localhost" and not host.endswith(".localhost"):
             found = tuple(one for one in found if may_be_named(one))
         if not found:
             raise Forbidden("the storage has no address that is allowed", path=host)
@@ -65,7 +65,7 @@ class Addresses:
 
 
 def may_be_named(address: str) -> bool:
-    """Whether a host name other than ``localhost`` may lead to ``address``."""
+    """Whether a host name other than ``localhost`` and those in it may lead to ``address``."""
     ip: _Address = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
