@@ -183,13 +183,13 @@ class Fetcher:
                     preload_content=False,
                     decode_content=False,
                 )
-            except ConnectTimeoutError as unreached:
-                where = connect_address(address, port)
-                error = StorageTimeout(f"no connection to {where} in time", path=url)
-                error.__cause__ = unreached
             except NewConnectionError as unreached:
                 where = connect_address(address, port)
                 error = StorageError(f"no connection to {where}", path=url)
+                error.__cause__ = unreached
+            except ConnectTimeoutError as unreached:
+                where = connect_address(address, port)
+                error = StorageTimeout(f"no connection to {where} in time", path=url)
                 error.__cause__ = unreached
             except ReadTimeoutError as late:
                 raise _MayPass(StorageTimeout("the storage does not answer", path=url)) from late
@@ -240,6 +240,8 @@ class _MayPass(Exception):
 
 def _redirected(url: str, location: str) -> str:
     """The canonical URL that the server of ``url`` leads on to. Raises ``StorageError``."""
+    if not location:
+        raise StorageError("the storage redirects without saying where", path=url)
     try:
         found = joined(url, location)
     except ValueError as error:

@@ -117,9 +117,12 @@ def _host(host: str) -> str:
     """``host`` in lower case, IPv6 with brackets. Raises ``ValueError``."""
     if ":" in host:
         try:
-            return f"[{ipaddress.IPv6Address(host)}]"
+            address = ipaddress.IPv6Address(host)
         except ValueError:
-            raise ValueError("its host is not valid") from None
+            address = None
+        if address is None or address.scope_id is not None:
+            raise ValueError("its host is not valid")
+        return f"[{address}]"
     host = host.lower().removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
