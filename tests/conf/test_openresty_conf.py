@@ -47,7 +47,7 @@ def test_lua_blocks_hold_no_logic(entries: list[Any]) -> None:
     blocks = [entry for _, entry in entries if entry["directive"].endswith("_by_lua_block")]
     assert blocks
     for block in blocks:
-        lines = [line.strip() for line in block["args"][0].strip().splitlines()]
+        lines = [line.strip() for line in block["args"][-1].strip().splitlines()]
         if block["directive"] == "init_by_lua_block":
             call = r"\w+ = (require \"origin\"|origin\.location \[\[.*\]\])"
             call += r"|origin\.http \[\[.*\]\]"
