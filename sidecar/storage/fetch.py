@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -35,8 +36,9 @@ from sidecar.storage.urls import endpoint, host_header, joined, split_server
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 5.0
-# For one request with all its tries; a body of some megabytes over a slow line fits.
-TOTAL_SECONDS = 20.0
+# For one request with all its tries: less than nginx waits for a plan (grpc_read_timeout), which
+# would take this process for one that hangs.
+TOTAL_SECONDS = 8.0
 TRIES = 3
 _BACKOFF_SECONDS = 0.1
 _REDIRECTS = 3
@@ -77,10 +79,14 @@ class Fetched:
 
 
 class Fetcher:
-    """Requests of a process: its connections and the addresses it knows. For several threads."""
+    """Requests of a process: its connections and the addresses it knows. For several threads.
+
+    ``threads``: for requests that nobody waits for yet.
+    """
 
     def __init__(self) -> None:
         self.addresses = Addresses()
+        self.threads = ThreadPoolExecutor(_KEPT_CONNECTIONS, thread_name_prefix="ahead")
         self._lock = threading.Lock()
         self._pools: OrderedDict[tuple[str, str, int, str], urllib3.HTTPConnectionPool]
         self._pools = OrderedDict()

@@ -18,21 +18,16 @@ PRESENTATIONS = {
 }
 
 
-def _large(file: str, *options: str) -> Recipe:
-    """Some megabytes, so that there are several blocks and slices of it, and ten seconds."""
-    return Recipe(
-        file=file,
-        arguments=(
-            *(*LAVFI, "testsrc2=s=640x360:r=25:d=10,noise=alls=60:allf=t"),
-            *(*LAVFI, tone(10, 440), "-c:v", "libx264", "-preset", "ultrafast", "-qp", "26"),
-            *("-g", "50", "-pix_fmt", "yuv420p", "-threads", "1", *AAC, *EXACT, *options, "{out}"),
-        ),
-    )
-
-
-# With the index at the end, and in front.
-LARGE = _large("large.mp4")
-LARGE_FRONT = _large("large_front.mp4", "-movflags", "+faststart")
+# Six megabytes, so that there are several blocks and slices of it; its index is at the end.
+LARGE = Recipe(
+    file="large.mp4",
+    arguments=(
+        *(*LAVFI, "testsrc2=s=640x360:r=25:d=10,noise=alls=60:allf=t", *LAVFI, tone(10, 440)),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p"),
+        *("-b:v", "5000k", "-maxrate", "5000k", "-bufsize", "2500k", "-threads", "1"),
+        *(*AAC, *EXACT, "{out}"),
+    ),
+)
 
 
 def fill(root: Path) -> None:
