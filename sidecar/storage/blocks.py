@@ -64,6 +64,16 @@ class Blocks:
         at = first - numbers[0] * BLOCK
         return data[at : at + end - first]
 
+    def kept(self, key: Hashable, first: int, end: int) -> bytes | None:
+        """Those bytes of the file ``key``, None unless they are in one block that is kept."""
+        number = first // BLOCK
+        if end > (number + 1) * BLOCK:
+            return None
+        with self._lock:
+            block = self._kept.get((key, number))
+        at = first - number * BLOCK
+        return None if block is None else block[at : at + end - first]
+
     def put(self, key: Hashable, size: int, first: int, data: bytes) -> None:
         """Keeps those blocks that are whole in ``data``, the bytes from ``first`` on."""
         end = first + len(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -16,6 +16,7 @@ from sidecar.clock import monotonic_ns, now_ns
 from sidecar.errors import Forbidden, InvalidMedia, NotFound, Replaced, StorageError
 from sidecar.storage.access import Access
 from sidecar.storage.addresses import connect_address
+from sidecar.storage.ahead import Ahead
 from sidecar.storage.blocks import BLOCK, Blocks
 from sidecar.storage.fetch import TRIES, Fetched, Fetcher
 from sidecar.storage.freshness import fresh_seconds
@@ -116,6 +117,21 @@ class RemoteStore:
 
         key = (self.access.credentials, identity)
         return self._blocks.read(key, identity.size, offset, offset + length, fetch)
+
+    def kept(self, identity: SourceIdentity, offset: int, length: int) -> bytes | None:
+        """Those bytes of the file ``identity`` if they are at hand, in one piece."""
+        if offset < 0 or length < 0 or offset + length > identity.size:
+            return None
+        key = (self.access.credentials, identity)
+        return self._blocks.kept(key, offset, offset + length)
+
+    def ahead(self, identity: SourceIdentity, spans: Sequence[tuple[int, int]]) -> Ahead:
+        """Pieces of the file ``identity``, within its size, that are going to be read in order."""
+
+        def fetch(first: int, end: int) -> bytes:
+            return self._fetch(identity, first, end)
+
+        return Ahead(spans, fetch, self._fetcher.threads)
 
     def are_fresh(self, identities: Iterable[SourceIdentity]) -> bool:
         """Whether the files are known to be the same, and nobody need be asked yet."""
@@ -308,13 +324,24 @@ class RemoteSource:
     def __init__(self, store: RemoteStore, identity: SourceIdentity) -> None:
         self._store = store
         self._identity = identity
+        self._ahead: Ahead | None = None
 
     @property
     def identity(self) -> SourceIdentity:
         return self._identity
 
     def read(self, offset: int, length: int) -> bytes:
+        if self._ahead is not None:
+            piece = self._store.kept(self._identity, offset, length)
+            if piece is None:
+                piece = self._ahead.read(offset, offset + length)
+            if piece is not None:
+                return piece
         return self._store.read(self._identity, offset, length)
+
+    def expect(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Fetches ``spans`` in parallel, once the first of them is read."""
+        self._ahead = self._store.ahead(self._identity, spans)
 
     def close(self) -> None:
         """Does nothing: connections and blocks are the process's."""

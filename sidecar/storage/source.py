@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,11 @@ class Source(Protocol):
         Raises ``InvalidMedia`` (path, offset) when the content ends before, ``StorageError``
         when reading fails.
         """
+        ...
+
+    def expect(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Says what will be read soon, in its order: pieces by their first byte and the one after
+        their last. What is near does nothing about it."""
         ...
 
     def close(self) -> None: ...
