@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
-from functools import partial
-from pathlib import PurePosixPath
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import structlog
 
@@ -23,42 +19,40 @@ from sidecar.errors import (
     Replaced,
     Result,
     StorageError,
+    StorageTimeout,
 )
 from sidecar.formats.registry import find
-from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
+from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.license.terms import VOD, License
-from sidecar.media.options import parse_options
-from sidecar.mux.plan import Plan as MediaPlan
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
-from sidecar.service.content import MANIFEST_EXTENSIONS, MEDIA_EXTENSIONS, open_content
-from sidecar.service.convert import SourceTable, refusal, write_plan
+from sidecar.service.convert import refusal, write_plan
 from sidecar.service.licensing import DIRECTIVE, Licensing, lasting_ms
 from sidecar.service.live import PublishingPoints, Question, answer_live, is_live
 from sidecar.service.maker import Made, Maker
-from sidecar.service.packaged import is_packaged, packaged_answer
+from sidecar.service.packaged import is_packaged
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
-from sidecar.service.remote import remote_table, ttl_ms
+from sidecar.service.remote import ALLOW_SRC, ttl_ms
 from sidecar.service.spool import Spool
-from sidecar.service.static import (
-    LOOK_AGAIN_MS,
-    prefers_static,
-    static_answer,
-    yield_to_static,
+from sidecar.service.static import LOOK_AGAIN_MS, prefers_static, yield_to_static
+from sidecar.service.stored import (
+    in_thread,
+    packaged_reply,
+    reader,
+    static_reply,
+    stored_answer,
+    write_stored,
 )
 from sidecar.storage.remote import RemoteStore
-from sidecar.storage.source import ReadRange, SourceIdentity
 from sidecar.timeline.clips import WHOLE
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 # More plans than this make a reply that is slower to move than to make anew.
 MAX_READ_AHEAD = 64
 # Rows that rewrite media run in so many threads, which bounds the segments that stand in memory.
 _MAKING = 2
 _MAKING_REMOTE = 8
-_ALLOW_SRC = "origin_allow_src"
+# nginx waits ten seconds for a plan, and takes a process that is later for one that hangs.
+_REMOTE_SECONDS = 9.0
 
 _EXPECTED = frozenset(
     {
@@ -106,17 +100,29 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             return origin_pb2.PlanReply(
                 plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
             )
-        return await self._plan(request, directives, license)
+        try:
+            store = self._presentations.stores.take(directives)
+        except StorageError as error:
+            return _refused(request, error, *_names(request, directives))
+        if store is None:
+            return await self._plan(request, directives, license, None)
+        try:
+            planned = self._plan(request, directives, license, store)
+            return await asyncio.wait_for(planned, _REMOTE_SECONDS)
+        except TimeoutError:
+            # What was begun goes on, and may be there when it is asked for again.
+            late = StorageTimeout("reading the content takes too long", path=store.access.base)
+            return _refused(request, late, *_names(request, directives))
 
     async def _plan(
         self,
         request: origin_pb2.PlanRequest,
         directives: dict[str, tuple[str, ...]],
         license: License,
+        store: RemoteStore | None,
     ) -> origin_pb2.PlanReply:
         format_name = kind_name = ""
         try:
-            store = self._presentations.stores.take(directives)
             if request.method not in ("GET", "HEAD", ""):
                 return origin_pb2.PlanReply(
                     plan=refusal(
@@ -127,9 +133,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 )
             if is_packaged(request.path, directives):
                 format_name, kind_name = "hds", "hds.packaged"
-                return await self._packaged(request, license, store)
+                return await packaged_reply(request, self._read, store, license)
             static = prefers_static(directives)
-            if static and (stands := await _static(request, store, license)) is not None:
+            if static and (stands := await static_reply(request, store, license)) is not None:
                 return stands
             found = find(request.virtual_path)
             if found is None:
@@ -139,9 +145,11 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             reply = origin_pb2.PlanReply()
             stored = None
             if kind.stored is not None:
-                stored = await _in_thread(store, self._answer_stored, kind.stored, request, store)
+                stored = await in_thread(
+                    store, stored_answer, kind.stored, request, self._read, store
+                )
             if stored is not None:
-                await _write(reply.plan, *stored, store, license, format_name, kind_name)
+                await write_stored(reply.plan, *stored, store, license, format_name, kind_name)
                 return reply
             if is_live(request.path):
                 if store is not None and store.access.base:
@@ -165,12 +173,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 ahead = reply.ahead.add(virtual_path=virtual_path)
                 write_plan(ahead.plan, plan, *written, kind=kind_name, ttl_ms=lasting)
             if static:
-                await _in_thread(store, yield_to_static, request, store, reply)
+                await in_thread(store, yield_to_static, request, store, reply)
         except OriginError as error:
-            _log_failure(request, error, kind_name)
-            return origin_pb2.PlanReply(
-                plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
-            )
+            return _refused(request, error, format_name, kind_name)
         except Exception:
             log.exception("fault", **_of_request(request), kind=kind_name)
             return origin_pb2.PlanReply(
@@ -223,45 +228,6 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             sealed = await asyncio.to_thread(point.seal, asked, plan)
             write_plan(message, sealed.plan, sealed.sources, kind.format, kind=kind.name)
 
-    async def _packaged(
-        self, request: origin_pb2.PlanRequest, license: License, store: RemoteStore | None
-    ) -> origin_pb2.PlanReply:
-        found = await _in_thread(
-            store,
-            packaged_answer,
-            request.document_root,
-            request.path,
-            request.virtual_path,
-            self._reader(store),
-            store,
-        )
-        reply = origin_pb2.PlanReply()
-        await _write(reply.plan, *found, store, license, "hds", "hds.packaged")
-        return reply
-
-    def _reader(self, store: RemoteStore | None) -> ReadRange:
-        """Reads local files, and those in ``store``."""
-        if store is None:
-            return self._read
-
-        def read(identity: SourceIdentity, offset: int, length: int) -> bytes:
-            source = store.read if identity.is_remote else self._read
-            return source(identity, offset, length)
-
-        return read
-
-    def _answer_stored(
-        self, answer: StoredAnswer, request: origin_pb2.PlanRequest, store: RemoteStore | None
-    ) -> tuple[MediaPlan, tuple[SourceIdentity, ...]] | None:
-        """The answer from a media file that need not be indexed, and the file as its source."""
-        extensions = MANIFEST_EXTENSIONS | MEDIA_EXTENSIONS
-        if PurePosixPath(request.path).suffix.lower() in MANIFEST_EXTENSIONS:
-            raise NotFound("no manifest or segment has this name")
-        with closing(open_content(request.document_root, request.path, extensions, store)) as file:
-            identity = file.identity
-        found = answer(parse_options({}, request.args), identity, self._reader(store))
-        return None if found is None else (found.plan, (identity,))
-
     async def _loaded_answer(
         self,
         kind: RequestKind,
@@ -271,7 +237,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         directives: dict[str, tuple[str, ...]],
     ) -> tuple[LoadedPresentation, Answer]:
         """The presentation and the answer made of it."""
-        where = (request.document_root, request.path, directives.get(_ALLOW_SRC, ()), store)
+        where = (request.document_root, request.path, directives.get(ALLOW_SRC, ()), store)
         loaded = await self._presentations.get(*where, recheck=bool(request.recheck))
         try:
             return loaded, await self._answer(kind, match, request, loaded, directives)
@@ -302,7 +268,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             options=loaded.options(request.args),
             virtual_path=request.virtual_path,
             match=match,
-            read=self._read if remote is None else self._reader(remote.store),
+            read=self._read if remote is None else reader(self._read, remote.store),
             read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
             directives=directives,
         )
@@ -324,50 +290,6 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         return await maker.answer(loaded.made, question, make, asked.read_ahead)
 
 
-async def _in_thread(
-    store: RemoteStore | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """What ``function`` returns, called in a thread: one of those that wait for other servers, if
-    it may have to."""
-    executor = None if store is None else store.executor
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, partial(function, *args, **kwargs))
-
-
-async def _write(
-    message: origin_pb2.Plan,
-    plan: MediaPlan,
-    sources: tuple[SourceIdentity, ...],
-    store: RemoteStore | None,
-    license: License,
-    format_name: str,
-    kind_name: str,
-) -> None:
-    """``write_plan`` of what is made of the last one of ``sources`` as it is, and depends on all of
-    them."""
-    modified = max(source.mtime_ns for source in sources) // 1_000_000_000
-    lasting = lasting_ms(license)
-    if store is not None and sources[-1].is_remote:
-        table = await _in_thread(store, remote_table, store, sources, modified)
-        lasting = min(lasting, ttl_ms(store, sources, table, plan.cache_class))
-    else:
-        table = SourceTable(sources, modified)
-    write_plan(message, plan, table, format_name, kind=kind_name, ttl_ms=lasting)
-
-
-async def _static(
-    request: origin_pb2.PlanRequest, store: RemoteStore | None, license: License
-) -> origin_pb2.PlanReply | None:
-    found = await _in_thread(
-        store, static_answer, request.document_root, request.path, request.virtual_path, store
-    )
-    if found is None:
-        return None
-    reply = origin_pb2.PlanReply()
-    await _write(reply.plan, *found, store, license, "", "static")
-    return reply
-
-
 def _names(
     request: origin_pb2.PlanRequest, directives: dict[str, tuple[str, ...]]
 ) -> tuple[str, str]:
@@ -386,6 +308,15 @@ def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:
         "virtual_path": request.virtual_path,
         "args": request.args,
     }
+
+
+def _refused(
+    request: origin_pb2.PlanRequest, error: OriginError, format_name: str, kind_name: str
+) -> origin_pb2.PlanReply:
+    _log_failure(request, error, kind_name)
+    return origin_pb2.PlanReply(
+        plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
+    )
 
 
 def _log_failure(request: origin_pb2.PlanRequest, error: OriginError, kind_name: str) -> None:
