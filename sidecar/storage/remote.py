@@ -26,8 +26,9 @@ from sidecar.storage.urls import endpoint, host_header
 
 _SECOND_NS = 1_000_000_000
 _MOST_FILES = 4096
-# These are kept with what they say.
+# These are kept with what they say, of which there are at most so many bytes.
 _MOST_DOCUMENTS = 256
+_MOST_SAID = 32 << 20
 _MOST_SIGNED = 1024
 # What turns out to be another file is asked for at most so often, whatever clients do.
 _LOOK_AGAIN_NS = _SECOND_NS
@@ -221,8 +222,11 @@ class RemoteStore:
             del self._looking[asked]
             kept[url] = found
             kept.move_to_end(url)
-            while len(kept) > (_MOST_FILES if limit is None else _MOST_DOCUMENTS):
-                kept.popitem(last=False)
+            held = sum(len(one.data) for one in kept.values()) if limit is not None else 0
+            while len(kept) > (_MOST_FILES if limit is None else _MOST_DOCUMENTS) or (
+                held > _MOST_SAID and len(kept) > 1
+            ):
+                held -= len(kept.popitem(last=False)[1].data)
         running.set_result(found)
         return found
 

@@ -241,6 +241,16 @@ def test_documents_are_kept_as_their_server_says(
     assert counts == asked
 
 
+def test_documents_have_a_budget(
+    storage: Storage, store: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_MOST_SAID", 2500)
+    with storage.fault("*.ism", Fault(body=lambda _: bytes(1000))):
+        for name in ("a", "b", "c", "b", "a"):
+            assert len(store.document(storage.url(f"/{name}.ism"), 5000)[0]) == 1000
+    assert [asked.path for asked in storage.asked()] == ["/a.ism", "/b.ism", "/c.ism", "/a.ism"]
+
+
 def test_plans_name_the_file_where_it_is(
     storage: Storage, threads: ThreadPoolExecutor, clock: Clock
 ) -> None:
