@@ -18,6 +18,7 @@ import pytest
 from sidecar.rpc import origin_pb2 as pb
 from tests.support.fake_sidecar import FakeStack, fake_stack, source_of
 from tests.support.http import Client
+from tests.support.media import ROOT
 from tests.support.remote_http import Fault, Storage, entity_tag, serve
 from tests.support.remote_tls import make_authority
 from tests.support.stack import eventually
@@ -186,6 +187,34 @@ def test_pieces_of_many_places_make_one_body(
     local.write_bytes(CONTENT[1:70_001])
     client.request(target)
     assert len(origin.sidecar.calls) > 1
+
+
+def test_who_reads_on_finds_the_next_slice_there(
+    origin: FakeStack, storage: Storage, client: Client, target: str
+) -> None:
+    """Others have what they ask for fetched and no more."""
+
+    def part(number: int, track: str = "t") -> None:
+        answer(origin, film(storage, [(number * SLICE, 10)]))
+        found = client.get(target.replace("t-1", f"{track}-{number}"))
+        assert found.body == body_of([(number * SLICE, 10)])
+
+    def fetched() -> list[int]:
+        return sorted(one.range[0] // SLICE for one in storage.asked() if one.range)
+
+    part(0)
+    part(4)
+    part(2)
+    assert fetched() == [0, 2, 4], "who jumps"
+    part(1)
+    part(3)
+    eventually(lambda: fetched() == [0, 1, 2, 3, 4], "what was there is not fetched again")
+    with storage.fault("*", Fault(latency=0.05)):
+        storage.forget()
+        (storage.folder / "film.mp4").touch()
+        for number in range(3):
+            part(number, "u")
+            eventually(lambda n=number: fetched() == list(range(n + 2 if n else 1)), "one more")
 
 
 def test_headers_of_a_signature_go_to_the_storage(
@@ -386,6 +415,33 @@ def test_who_goes_away_takes_nothing_with_him(
     assert len(storage.asked()) == 1
 
 
+def test_nginx_hears_of_slices_that_are_in_use(tmp_path: Path, storage: Storage) -> None:
+    """It does not see Lua read them, and would drop the oldest ones first."""
+    (storage.folder / "film.mp4").write_bytes(CONTENT)
+    root = tmp_path / "origin"
+    shutil.copytree(ROOT / "lua", root / "changed")
+    module = root / "changed" / "origin" / "remote" / "body.lua"
+    text = module.read_text()
+    assert text.count("TOUCH_SECONDS, MAX_TOUCHED = 600,") == 1
+    module.write_text(text.replace("MAX_TOUCHED = 600,", "MAX_TOUCHED = 0,"))
+
+    def edit(conf: str) -> str:
+        quiet = "access_log off;\n\n        # nginx logs URLs"
+        assert conf.count(quiet) == 1
+        conf = conf.replace(quiet, quiet.replace("off", "logs/fetch.log"))
+        return conf.replace("$prefix/lua/", "$prefix/changed/")
+
+    with fake_stack(root, edit=edit) as stack:
+        storage.forget()
+        answer(stack, film(storage, [(0, 10)]))
+        client = stack.client()
+        log = stack.root / "logs" / "fetch.log"
+        for number in (1, 2):
+            assert client.get("/film.ism/hls/t-1.m4s").body == body_of([(0, 10)])
+            eventually(lambda n=number: len(log.read_text().splitlines()) == n, "it hears")
+    assert len(storage.asked()) == 1, "and answers by itself"
+
+
 def resident(pid: int) -> int:
     """Anonymous memory of a process, KB."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -431,7 +487,7 @@ def test_certificates_are_verified(
     ):
         client = stack.client()
         listed = [(0, 2 * SLICE)]
-        for number in (1, 2):  # the second over a connection that was kept
+        for number in (0, 4):  # the second over a connection that was kept
             answer(stack, film(good, [(number * SLICE, 10)]))
             target = f"/film.ism/hls/t-{number}.m4s"
             assert client.get(target).body == body_of([(number * SLICE, 10)])
@@ -439,8 +495,8 @@ def test_certificates_are_verified(
         assert client.request("/film.ism/hls/t-3.m4s").status == 502
         assert bad.asked() == [], "no signature goes to whoever that is"
         # the right authority, another name
-        answer(stack, film(good, [(3 * SLICE, 10)], host=f"other.test:{good.port}"))
-        assert client.request("/film.ism/hls/t-4.m4s").status == 502
+        answer(stack, film(good, [(2 * SLICE, 10)], host=f"other.test:{good.port}"))
+        assert client.request("/film.ism/hls/t-5.m4s").status == 502
         assert len(good.asked()) == 2
     assert ssl.get_default_verify_paths().cafile == str(trusted.root)
 

@@ -6,6 +6,7 @@
 local fetch = require "origin.remote.fetch"
 local files = require "origin.files"
 local reader = require "origin.reader"
+local remote_source = require "origin.remote.source"
 local slices = require "origin.remote.slices"
 local stream = require "origin.stream"
 
@@ -17,18 +18,29 @@ local now = ngx.now
 local open_file = files.open
 
 
+local SLICE = remote_source.SLICE
+
 -- How many slices and files a window may lie in.
 local MAX_SOURCES = 8
 
 -- A signature that ends sooner than that is not used any more, seconds.
 local MARGIN = 30
 
+-- Slices that were ordered for whoever reads on, by key.
+local MAX_AHEAD = 4096
+local ahead, ahead_count = {}, 0
+
+-- Slices in use, by key, and when nginx has heard of that: Lua reads them
+-- without it.
+local TOUCH_SECONDS, MAX_TOUCHED = 600, 8192
+local touched, touched_count = {}, 0
+
 local _M = {}
 
 
 -- Returns where the window of bytes [from, to) that begins at from ends, and a
 -- list of the sources it lies in.
-local function window(plan, from, to)
+local function find_window(plan, from, to)
     local pieces, count = plan.pieces, plan.count
     local known, list = {}, {}
     local piece = reader.seek(plan, from)
@@ -51,6 +63,21 @@ local function window(plan, from, to)
 end
 
 
+-- The same; that of whole bodies is found once.
+local function window(plan, from, to)
+    if from > 0 or to < plan.length then
+        return find_window(plan, from, to)
+    end
+
+    if not plan.window then
+        local stop, list = find_window(plan, from, to)
+        plan.window = { stop = stop, list = list }
+    end
+
+    return plan.window.stop, plan.window.list
+end
+
+
 -- Returns how to request a file: as its plan says, while that holds.
 local function request_of(source, renew)
     local remote = source.remote
@@ -62,6 +89,28 @@ local function request_of(source, renew)
     end
 
     return renewed
+end
+
+
+-- Notes that a slice is in use.
+local function note_use(slice, renew)
+    local key = slices.key(slice)
+    local last = touched[key]
+    if last and now() - last < TOUCH_SECONDS then
+        return
+    end
+
+    if not last and touched_count == MAX_TOUCHED then
+        touched, touched_count = {}, 0
+    end
+
+    if last then
+        fetch.touch(slice, request_of(slice.of, renew))
+    else
+        touched_count = touched_count + 1
+    end
+
+    touched[key] = now()
 end
 
 
@@ -130,6 +179,34 @@ local function open_files(plan, list, handles)
 end
 
 
+-- Orders the slice behind one that a body needs, for whoever reads on, unless
+-- it is there. is_missing: the one was not there. Somebody who reads on has
+-- been before it, or has come to what was ordered so; other readers get what
+-- they need and no more.
+local function read_ahead(slice, is_missing, renew)
+    local whole, number = slice.of, slice.number
+    local reads_on = ahead[slices.key(slice)]
+
+    if not reads_on and is_missing and number > 0 then
+        reads_on = slices.has(remote_source.slice(whole, number - 1))
+    end
+
+    if reads_on and (number + 1) * SLICE < whole.size then
+        local following = remote_source.slice(whole, number + 1)
+        if ahead_count == MAX_AHEAD then
+            ahead, ahead_count = {}, 0
+        end
+
+        ahead[slices.key(slice)] = nil
+        ahead[slices.key(following)] = true
+        ahead_count = ahead_count + 1
+        if not slices.has(following) then
+            fetch.order(following, request_of(whole, renew))
+        end
+    end
+end
+
+
 -- Opens what the next window lies in and closes everything else.
 local function advance(body, from, to)
     local plan, old = body.plan, body.handles
@@ -146,6 +223,19 @@ local function advance(body, from, to)
     body.from, body.stop = from, stop
 
     local missing, ordered = order(plan, list, handles, body.renew)
+    local waits = {}
+    for i = 1, #missing do
+        waits[missing[i]] = true
+    end
+
+    for i = 1, #list do
+        local slice = plan.sources[list[i]]
+        if slice.of then
+            note_use(slice, body.renew)
+            read_ahead(slice, waits[list[i]], body.renew)
+        end
+    end
+
     local ok, failed = open_files(plan, list, handles)
     if ok then
         ok, failed = collect(plan, handles, missing, ordered)

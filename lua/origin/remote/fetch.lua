@@ -310,6 +310,21 @@ function _M.order(slice, remote)
 end
 
 
+-- In a timer.
+local function touch(premature, slice, remote)
+    if not premature then
+        pcall(exchange, (request_of(slice, remote)))
+    end
+end
+
+
+-- Tells nginx that a slice is in use, or those that were fetched first would be
+-- the first to go.
+function _M.touch(slice, remote)
+    timer_at(0, touch, slice, remote)
+end
+
+
 -- Waits for a flight. Returns nil, or the failure.
 function _M.wait(slice, flight)
     if not flight.landed and not flights.wait(flight, WAIT_SECONDS) then

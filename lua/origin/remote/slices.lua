@@ -52,22 +52,29 @@ local methods = {}
 -- What a slice is kept under: an md5 of the file's URL and version, and the
 -- slice's number. Nobody can tell the URL from it.
 function _M.key(slice)
-    local whole = slice.of
-    local key = whole.key
+    local key = slice.key
     if not key then
-        key = md5(identity(whole))
-        whole.key = key
+        local whole = slice.of
+        whole.digest = whole.digest or md5(identity(whole))
+        key = whole.digest .. "/" .. slice.number
+        slice.key = key
     end
 
-    return key .. "/" .. slice.number
+    return key
 end
 
 
 -- As proxy_cache_path with levels=1:2 has it.
-local function path_of(key)
-    local name = md5(key)
-    return FOLDER .. str_sub(name, -1) .. "/" .. str_sub(name, -3, -2) .. "/"
-           .. name
+local function path_of(slice)
+    local path = slice.file
+    if not path then
+        local name = md5(_M.key(slice))
+        path = FOLDER .. str_sub(name, -1) .. "/" .. str_sub(name, -3, -2)
+               .. "/" .. name
+        slice.file = path
+    end
+
+    return path
 end
 
 
@@ -116,15 +123,16 @@ local slice_t = ffi.metatype("struct origin_slice", {
 })
 
 
--- Where the body begins among so many first bytes of the file; or nil.
-local function find_body(file, key, size)
+-- Where the body begins in the file of a slice, looked for in so many bytes; or
+-- nil.
+local function find_body(file, slice, size)
     local got = file:read(head, size, 0)
     if got <= 0 then
         return nil
     end
 
     local text = ffi_str(head, got)
-    local _, at = str_find(text, "\nKEY: " .. key .. "\n", 1, true)
+    local _, at = str_find(text, "\nKEY: " .. _M.key(slice) .. "\n", 1, true)
     if at then
         _, at = str_find(text, "\n\r?\n", at)
     end
@@ -136,18 +144,25 @@ end
 -- Returns the open file of a slice (files.lua, as far as reading goes); or nil
 -- where it is not there.
 function _M.open(slice)
-    local key = _M.key(slice)
-    local path = path_of(key)
+    local path = path_of(slice)
     local fd = C.open(path, OPEN_FLAGS)
     if fd < 0 then
         return nil
     end
 
+    -- The same body behind a head of another length would be of another size.
+    local length = tonumber(C.lseek(fd, 0, SEEK_END))
+    local base = slice.base
+    if base and length == base + slice.size then
+        return slice_t(fd, base)
+    end
+
     local file = slice_t(fd, 0)
-    local at = find_body(file, key, SHORT_HEAD)
-               or find_body(file, key, LONG_HEAD)
-    if at and tonumber(C.lseek(fd, 0, SEEK_END)) == at + slice.size then
-        file.base = at
+    base = find_body(file, slice, SHORT_HEAD)
+           or find_body(file, slice, LONG_HEAD)
+    if base and length == base + slice.size then
+        slice.base = base
+        file.base = base
         return file
     end
 

@@ -82,6 +82,17 @@ local function slices_of(piece)
 end
 
 
+-- Returns a slice of a source, by its number: a source itself.
+function _M.slice(source, number)
+    return {
+        path = source.path,
+        size = min(SLICE, source.size - number * SLICE),
+        of = source,
+        number = number,
+    }
+end
+
+
 -- A list of sources that slices are added to, as they are needed.
 local function slice_list(sources)
     local list, numbers = {}, {}
@@ -95,12 +106,8 @@ local function slice_list(sources)
 
         if not known[number] then
             local source = sources[index]
-            list[#list + 1] = not source.remote and source or {
-                path = source.path,
-                size = min(SLICE, source.size - number * SLICE),
-                of = source,
-                number = number,
-            }
+            list[#list + 1] = not source.remote and source
+                              or _M.slice(source, number)
             known[number] = #list
         end
 
