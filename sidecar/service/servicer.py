@@ -135,6 +135,9 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 format_name, kind_name = "hds", "hds.packaged"
                 return await packaged_reply(request, self._read, store, license)
             static = prefers_static(directives)
+            if static and store is not None and store.access.base:
+                # Whether a file stands there would have to be asked for each of them.
+                request.read_ahead = 0
             if static and (stands := await static_reply(request, store, license)) is not None:
                 return stands
             found = find(request.virtual_path)

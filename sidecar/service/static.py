@@ -152,10 +152,10 @@ class _RemoteFolder:
 
     def file(self, name: str) -> SourceIdentity | None:
         try:
-            return self._store.identity(self._store.access.url_of_source(self.content.url, name))
-        # S3 answers 403 for what does not exist, unless one may list the bucket.
-        except (Forbidden, NotFound):
+            url = self._store.access.url_of_source(self.content.url, name)
+        except Forbidden:
             return None
+        return self._store.found(url)
 
 
 def _client_manifest(data: bytes, path: str) -> str | None:

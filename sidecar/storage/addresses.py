@@ -30,7 +30,8 @@ class Addresses:
         self._known: OrderedDict[str, tuple[int, tuple[str, ...]]] = OrderedDict()
 
     def of(self, host: str) -> tuple[str, ...]:
-        """The addresses of ``host``, a name or an address itself, in the resolver's order.
+        """The addresses of ``host``, a name or an address itself: the one that is preferred, then
+        the others in the resolver's order.
 
         An address, or ``localhost``, stands for itself: a configuration names it. Other names may
         lead into private networks, but not to this computer or to its link (where clouds have the
@@ -57,11 +58,21 @@ class Addresses:
         if not found:
             raise Forbidden("the storage has no address that is allowed", path=host)
         with self._lock:
+            preferred = known[1][0] if known is not None else ""
+            found = tuple(sorted(found, key=lambda one: one != preferred))
             self._known[host] = (now, found)
             self._known.move_to_end(host)
             while len(self._known) > _MOST:
                 self._known.popitem(last=False)
         return found
+
+    def prefer(self, host: str, address: str) -> None:
+        """Puts ``address``, which answers, before the others of ``host``."""
+        with self._lock:
+            known = self._known.get(host)
+            if known is not None and address in known[1]:
+                found = tuple(sorted(known[1], key=lambda one: one != address))
+                self._known[host] = (known[0], found)
 
 
 def may_be_named(address: str) -> bool:

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+import structlog
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -50,6 +51,12 @@ _REDIRECT = frozenset({301, 302, 303, 307, 308})
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _TOOK_TOO_LONG = frozenset({408, 504})
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
+
+_SAYS_WHY = frozenset({400, 401, 403})
+_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_MOST_SAID = 4096
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 # What is requested for a canonical URL.
 Sign = Callable[[str], Signed]
@@ -137,6 +144,8 @@ class Fetcher:
             request = sign(at)
             response = self._sent(at, request, span, headers, deadline)
             try:
+                if response.status in _SAYS_WHY:
+                    _log_code(response, at)
                 if response.status not in _REDIRECT:
                     return _read(response, at, span, limit, deadline)
                 location = response.headers.get("Location", "")
@@ -173,13 +182,14 @@ class Fetcher:
             sent["Range"] = f"bytes={span[0]}-{span[1] - 1}"
         target = request.url[len(split_server(url)[0]) :]
         error: StorageError | None = None
-        for address in self.addresses.of(host):
+        addresses = self.addresses.of(host)
+        for address in addresses:
             left = (deadline - monotonic_ns()) / 1e9
             if left <= 0:
                 break
             wait = Timeout(connect=min(CONNECT_SECONDS, left), read=min(READ_SECONDS, left))
             try:
-                return self._pool(url, address).urlopen(
+                response = self._pool(url, address).urlopen(
                     "GET",
                     target,
                     headers=sent,
@@ -189,6 +199,9 @@ class Fetcher:
                     preload_content=False,
                     decode_content=False,
                 )
+                if address != addresses[0]:
+                    self.addresses.prefer(host, address)
+                return response
             except NewConnectionError as unreached:
                 where = connect_address(address, port)
                 error = StorageError(f"no connection to {where}", path=url)
@@ -242,6 +255,15 @@ class _MayPass(Exception):
     def __init__(self, error: StorageError) -> None:
         super().__init__(error)
         self.error = error
+
+
+def _log_code(response: BaseHTTPResponse, url: str) -> None:
+    """Keys, regions and clocks that are wrong: S3 says in a code what clients need not know."""
+    match = _CODE.search(response.read1(_MOST_SAID))
+    if match is not None:
+        log.warning(
+            "storage refuses", file=url, status=response.status, code=match[1].decode("ascii")
+        )
 
 
 def _redirected(url: str, location: str) -> str:

@@ -51,8 +51,8 @@ class RemoteRequest:
 class _Known:
     """A file as it was last seen. ``url``: where it is, after redirects. ``etag``: as its server
     sends it. ``looked_ns``: when its server was asked last, ``confirmed_ns``: when it last answered
-    that (monotonic). ``valid_ns``: for how long it need not be asked. ``data``: of a document, and
-    ``limit``: its most bytes."""
+    that (monotonic). ``valid_ns``: for how long it need not be asked. ``data``: of a document,
+    ``cache_control``: what its server says of that, and ``limit``: its most bytes."""
 
     identity: SourceIdentity
     url: str
@@ -60,6 +60,7 @@ class _Known:
     looked_ns: int
     confirmed_ns: int
     valid_ns: int
+    cache_control: str = ""
     data: bytes = b""
     limit: int | None = None
 
@@ -80,6 +81,7 @@ class RemoteStore:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, _Known] = OrderedDict()
         self._documents: OrderedDict[str, _Known] = OrderedDict()
+        self._missing: OrderedDict[str, int] = OrderedDict()
         self._looking: dict[tuple[str, bool], Future[_Known]] = {}
         self._signed: OrderedDict[str, tuple[int, Signed]] = OrderedDict()
 
@@ -93,6 +95,24 @@ class RemoteStore:
     def identity(self, url: str) -> SourceIdentity:
         """The file at ``url`` as it is, or was within its validity. Raises as ``open``."""
         return self._current(url, None).identity
+
+    def found(self, url: str) -> SourceIdentity | None:
+        """As ``identity``, None when there is nothing, or nothing that may be read: S3 says that of
+        what does not exist, unless one may list the bucket. That is remembered, too."""
+        with self._lock:
+            looked_ns = self._missing.get(url)
+        if looked_ns is not None and monotonic_ns() - looked_ns < self._valid_ns(""):
+            return None
+        now = monotonic_ns()
+        try:
+            return self.identity(url)
+        except (NotFound, Forbidden):
+            with self._lock:
+                self._missing[url] = now
+                self._missing.move_to_end(url)
+                while len(self._missing) > _MOST_FILES:
+                    self._missing.popitem(last=False)
+            return None
 
     def document(self, url: str, limit: int) -> tuple[bytes, SourceIdentity]:
         """A whole file of at most ``limit`` bytes. Its identity changes with its bytes only, and it
@@ -247,10 +267,14 @@ class RemoteStore:
             log.warning("storage fails, what is known is served", file=url, reason=error.sentence)
             return replace(known, looked_ns=now, valid_ns=self._valid_ns(""))
         if known is not None and found.status == 304:
-            valid_ns = known.valid_ns
-            if limit is None or found.cache_control or not valid_ns:
-                valid_ns = self._valid_ns(found.cache_control if limit is not None else "")
-            return replace(known, looked_ns=now, confirmed_ns=now, valid_ns=valid_ns)
+            said = found.cache_control or known.cache_control if limit is not None else ""
+            return replace(
+                known,
+                looked_ns=now,
+                confirmed_ns=now,
+                valid_ns=self._valid_ns(said),
+                cache_control=said,
+            )
         return self._seen(url, known, found, limit, now)
 
     def _seen(
@@ -264,6 +288,7 @@ class RemoteStore:
         identity = SourceIdentity(url, found.size, found.mtime_ns, 0, etag=etag)
         if known is not None and limit is not None and known.identity.etag == etag:
             identity = known.identity
+        said = found.cache_control if limit is not None else ""
         if limit is None:
             key = (self.access.credentials, identity)
             self._blocks.put(key, identity.size, found.first, found.data)
@@ -273,7 +298,8 @@ class RemoteStore:
             etag=found.etag,
             looked_ns=now,
             confirmed_ns=now,
-            valid_ns=self._valid_ns(found.cache_control if limit is not None else ""),
+            valid_ns=self._valid_ns(said),
+            cache_control=said,
             data=found.data if limit is not None else b"",
             limit=limit,
         )

@@ -187,6 +187,10 @@ async def test_static_files(origin: Origin) -> None:
     plan = await origin.plan("/vod/video.ism", "own.mpd")
     assert (plan.kind, plan.content_type) == ("static", "application/dash+xml")
     assert body(plan) == b"as it is"
+    segment = ("/vod/video.ism", "dash/video-video=200000-0.dash")
+    origin.storage.forget()
+    assert not (await origin.reply(*segment, read_ahead=3)).ahead
+    assert len(origin.storage.asked("*.dash")) == 1
     for denied in ("video.ism", "../clip.mp4", "index.isml"):
         assert (await origin.plan("/vod/video.ism", denied)).kind != "static"
 

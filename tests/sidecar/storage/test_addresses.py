@@ -88,6 +88,22 @@ def test_addresses_are_kept_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None
         known.of("b.example")
 
 
+def test_the_address_that_answers_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [10**9]
+    monkeypatch.setattr(addresses, "monotonic_ns", lambda: now[0])
+    answers(monkeypatch, "192.0.2.1", "192.0.2.2", "192.0.2.3")
+    known = Addresses()
+    known.prefer("a.example", "192.0.2.2")
+    assert known.of("a.example") == ("192.0.2.1", "192.0.2.2", "192.0.2.3")
+    known.prefer("a.example", "192.0.2.9")
+    known.prefer("a.example", "192.0.2.2")
+    for _ in range(2):
+        assert known.of("a.example") == ("192.0.2.2", "192.0.2.1", "192.0.2.3")
+        now[0] += 31 * 10**9
+    answers(monkeypatch, "192.0.2.1", "192.0.2.3")
+    assert known.of("a.example") == ("192.0.2.1", "192.0.2.3")
+
+
 def test_names_that_there_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")

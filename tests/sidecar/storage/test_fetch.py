@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import random
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.errors import Forbidden, NotFound, OriginError, Replaced, StorageError, StorageTimeout
 from sidecar.storage import fetch
@@ -123,6 +129,52 @@ def test_a_server_that_is_not_there() -> None:
     with pytest.raises(StorageError, match="no connection") as raised:
         Fetcher().get(f"http://127.0.0.1:{free_port()}/a", Signed, limit=9)
     assert not isinstance(raised.value, StorageTimeout)
+
+
+def test_another_address_is_tried(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *where: Any, **how: Any) -> Any:
+        hosts = ("127.0.0.77", "127.0.0.1") if host == "localhost" else (host,)
+        return [one for host in hosts for one in real(host, *where, **how)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    fetcher = Fetcher()
+    url = f"http://localhost:{storage.port}/a.mp4"
+    assert fetcher.get(url, Signed, span=(0, 9), limit=0).data == DATA[:9]
+    assert fetcher.addresses.of("localhost") == ("127.0.0.1", "127.0.0.77")
+
+
+def test_the_log_says_what_s3_says(storage: Storage) -> None:
+    said = b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code></Error>"
+    with serve_said(403, said) as url, capture_logs() as lines, pytest.raises(Forbidden) as raised:
+        Fetcher().get(url, Signed, limit=9)
+    assert [(line["code"], line["file"]) for line in lines] == [("SignatureDoesNotMatch", url)]
+    assert "Signature" not in raised.value.sentence
+
+
+@contextmanager
+def serve_said(status: int, body: bytes) -> Iterator[str]:
+    """A server that answers all requests so."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/a"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_redirects_within_the_server(storage: Storage) -> None:

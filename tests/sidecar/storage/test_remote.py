@@ -149,7 +149,7 @@ def test_it_is_looked_again_when_it_is_time(
     clock.now += 11 * SECOND
     write(storage, "a.mp4", OTHER)
     assert not store.holds(identity)
-    assert storage.asked()[-1].sent == 1
+    assert storage.asked()[-1].headers["range"] == "bytes=0-0"
     assert store.identity(url).size == len(DATA)
     assert len(storage.asked()) == 3
 
@@ -239,6 +239,33 @@ def test_documents_are_kept_as_their_server_says(
             counts.append(len(storage.asked()))
             clock.now += 4 * SECOND
     assert counts == asked
+
+
+def test_what_is_not_said_again_still_holds(
+    storage: Storage, store: RemoteStore, clock: Clock
+) -> None:
+    url = storage.url("/video.ism")
+    with storage.fault("*", Fault(headers=(("Cache-Control", "no-cache"),))):
+        store.document(url, 1000)
+    for count in (2, 3, 4):
+        store.document(url, 1000)
+        assert len(storage.asked()) == count
+        assert storage.asked()[-1].status == 304
+
+
+def test_what_is_missing_is_remembered(storage: Storage, store: RemoteStore, clock: Clock) -> None:
+    url = storage.url("/b.mp4")
+    assert store.found(url) is None
+    (storage.folder / "b.mp4").write_bytes(DATA)
+    assert store.found(url) is None
+    assert len(storage.asked()) == 1
+    clock.now += 11 * SECOND
+    found = store.found(url)
+    assert found is not None
+    assert found.size == len(DATA)
+    clock.now += 11 * SECOND
+    with storage.fault("*", Fault(status=403)):
+        assert store.found(url) is None
 
 
 def test_documents_have_a_budget(
