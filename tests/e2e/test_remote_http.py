@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import threading
 import time
@@ -12,15 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.boxes.write import box, full_box
 from tests.support import yt_dlp
 from tests.support.assets import Asset, source_of, whole
 from tests.support.compare import assert_all_streams, sources_of
 from tests.support.crawl import everything, segments
+from tests.support.f4f import package
 from tests.support.frames import decode, dropped
 from tests.support.http import Client
 from tests.support.media import generated, place
 from tests.support.remote_http import Asked, Fault, Storage, round_trips, serve
 from tests.support.remote_world import PRESENTATIONS, manifest, repeated
+from tests.support.smooth import read_manifest
 from tests.support.stack import Stack, eventually, start
 
 LADDER = Asset(path="/web/ladder.ism", files=PRESENTATIONS["/ladder.ism"])
@@ -52,6 +56,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, remote_films: Path) -> Itera
             media,
             locations={
                 "web": f"ism_proxy_pass /web/ {storage.base}/; {allowed}",
+                "stored": f"ism_proxy_pass /stored/ {storage.base}/; usp_handle_f4f on; "
+                "usp_iss_pass_through on; usp_prefer_static on;",
                 "folder": f"ism_proxy_pass /folder/ {storage.base}/kept/in/; {allowed}",
             },
             directives=allowed,
@@ -312,6 +318,61 @@ def test_where_the_location_begins(world: World, client: Client) -> None:
     (asked,) = {one.target for one in world.storage.asked("/kept/in/*")}
     assert asked == "/kept/in/a%20b/%C3%A9%2B%C3%BC%2520.mp4"
     assert client.request("/folder/bframes_open.mp4/.mpd").status == 404
+
+
+def test_files_that_are_sent_as_they_are_stored(client: Client, storage: Storage) -> None:
+    """Fragments of Smooth Streaming, packaged HDS, and files that come before what is made."""
+    folder = storage.folder / "as" / "stored"
+    place(folder, "frag_piff.ismv")
+    sources = ("audio", "frag_piff.ismv", 64000), ("video", "frag_piff.ismv", 200000)
+    (folder / "piff.ism").write_text(manifest(*sources))
+    stored = (folder / "frag_piff.ismv").read_bytes()
+    for place_of, is_passed in (("stored", True), ("web", False)):
+        path = f"/{place_of}/as/stored/piff.ism"
+        (video,) = read_manifest(client.get(f"{path}/Manifest").body).of("video")
+        fragment = client.get(f"{path}/{video.url(video.levels[0], video.chunks[1][0])}").body
+        assert (fragment in stored) == is_passed
+
+    path = "/stored/as/stored/piff.ism"
+    (folder / "hello.m3u8").write_text("a file\n")
+    assert client.get(f"{path}/hello.m3u8").text == "a file\n"
+    assert client.get(f"{path}/other.m3u8").text.startswith("#EXTM3U")
+
+    mdats = {number: (0, box(b"mdat", bytes([number]) * 500_000)) for number in (1, 2, 3)}
+    packaged = package(folder, "video", mdats, full_box(b"abst", 0, 0, bytes(40)))
+    for number, wanted in packaged.items():
+        assert client.get(f"/stored/as/stored/videoSeg1-Frag{number}").body == wanted
+    assert client.request("/stored/as/stored/videoSeg1-Frag4").status == 404
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(no_etag=True), Fault(weak_etag=True)], ids=["without", "weak"]
+)
+def test_storages_without_strong_entity_tags(
+    client: Client, storage: Storage, fault: Fault
+) -> None:
+    path = fresh(storage, "two_audio.mp4")
+    os.utime(storage.folder / path[1:], (1_000_000_000, 1_000_000_000))
+    with storage.fault(path, fault):
+        local, remote = everything(client, path), everything(client, f"/web{path}")
+        assert {n: a.body for n, a in local.items()} == {n: a.body for n, a in remote.items()}
+        assert [one for one in storage.asked(path) if "if-match" in one.headers] == []
+        # By its size and the time of its change.
+        etag = remote[".mpd"].headers["etag"]
+        put(storage, path, "bframes_open.mp4")
+        eventually(
+            lambda: client.get(f"/web{path}/.mpd").headers["etag"] != etag, "the new version"
+        )
+        assert everything(client, f"/web{path}").keys() == everything(client, path).keys()
+
+
+def test_nothing_is_published_there(client: Client, storage: Storage) -> None:
+    """Live channels are on the disk."""
+    count = len(storage.asked())
+    for target in ("/web/one.isml/Streams(1)", "/web/one.isml", "/web/large.mp4/.mpd"):
+        answer = client.request(target, method="POST", body=b"x")
+        assert 400 <= answer.status < 500, (target, answer.status)
+    assert {one.method for one in storage.asked()[count:]} <= {"GET"}
 
 
 def test_dynamic_manifests(client: Client, storage: Storage) -> None:
