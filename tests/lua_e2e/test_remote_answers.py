@@ -274,6 +274,7 @@ def test_what_was_fetched_is_served_while_the_storage_is_away(
         (Fault(status=404), 404, "FMP4_NOT_FOUND", 2),
         (Fault(status=403), 403, "FMP4_FORBIDDEN", 2),
         (Fault(status=500), 502, "FMP4_STORAGE_ERROR", 1),
+        (Fault(status=408), 504, "FMP4_STORAGE_TIMEOUT", 1),
         (Fault(status=504), 504, "FMP4_STORAGE_TIMEOUT", 1),
         (Fault(location="http://127.0.0.1:1/"), 502, "FMP4_STORAGE_ERROR", 1),
         (Fault(hangs=True), 504, "FMP4_STORAGE_TIMEOUT", 1),
@@ -315,6 +316,18 @@ def test_a_storage_that_fails_has_a_status_and_a_line(
         assert SECRET not in log.read_text(errors="replace")
     # nothing of that is kept
     assert client.get(target).body == body_of(listed)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_storage_that_fails_for_a_moment_is_asked_once_more(
+    origin: FakeStack, storage: Storage, client: Client, target: str, status: int
+) -> None:
+    listed = [(0, 10)]
+    answer(origin, film(storage, listed))
+    with storage.fault("*", Fault(status=status, times=1)):
+        assert client.get(target).body == body_of(listed)
+    assert [one.status for one in storage.asked()] == [status, 206]
+    assert not origin.complaints()
 
 
 def test_a_file_that_was_replaced_is_planned_anew(

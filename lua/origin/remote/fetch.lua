@@ -100,11 +100,11 @@ local function refused(slice, status)
     elseif status == 412 or status == 416 then
         made = changed(slice, message)
 
-    elseif status == 504 then
+    elseif status == 408 or status == 504 then
         made = slow(slice, "the storage does not answer in time")
 
     else
-        made = broken(slice, message, status >= 500)
+        made = broken(slice, message, status >= 500 or status == 429)
     end
 
     return made
