@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
+from contextvars import copy_context
 from functools import partial
 from pathlib import PurePosixPath
 from typing import ParamSpec, TypeVar
@@ -33,9 +34,11 @@ async def in_thread(
 ) -> T:
     """What ``function`` returns, called in a thread: one of those that wait for other servers, if
     it may have to."""
-    executor = None if store is None else store.executor
+    if store is None:
+        return await asyncio.to_thread(function, *args, **kwargs)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, partial(function, *args, **kwargs))
+    run = partial(copy_context().run, function, *args, **kwargs)
+    return await loop.run_in_executor(store.executor, run)
 
 
 def reader(local: ReadRange, store: RemoteStore | None) -> ReadRange:

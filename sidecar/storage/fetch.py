@@ -45,7 +45,8 @@ _BACKOFF_SECONDS = 0.1
 _REDIRECTS = 3
 _POOLS = 64
 # More connections than this to one server are closed after use.
-_KEPT_CONNECTIONS = 16
+_KEPT_CONNECTIONS = 48
+_THREADS = 16
 _PIECE = 1 << 18
 _REDIRECT = frozenset({301, 302, 303, 307, 308})
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -93,7 +94,7 @@ class Fetcher:
 
     def __init__(self) -> None:
         self.addresses = Addresses()
-        self.threads = ThreadPoolExecutor(_KEPT_CONNECTIONS, thread_name_prefix="ahead")
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ahead")
         self._lock = threading.Lock()
         self._pools: OrderedDict[tuple[str, str, int, str], urllib3.HTTPConnectionPool]
         self._pools = OrderedDict()

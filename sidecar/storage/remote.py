@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from hashlib import blake2b
 
@@ -40,10 +40,10 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 class RemoteRequest:
     """How nginx gets ranges of a file; fields as in ``origin.v1.Remote``."""
 
-    url: str
+    url: str = field(repr=False)
     host: str
     address: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     expires_ms: int
 
 
