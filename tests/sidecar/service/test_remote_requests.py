@@ -159,6 +159,20 @@ async def test_answers_are_those_for_local_files(origin: Origin) -> None:
     assert sum(plan.status == 200 for plan in found.values()) >= 13
 
 
+async def test_fragments_are_passed_through(origin: Origin) -> None:
+    shutil.copyfile(generated("frag_piff.ismv"), origin.storage.folder / "vod" / "piff.ismv")
+    asked = ("/vod/piff.ismv", "QualityLevels({rate})/Fragments({kind}=0)")
+    origin.given["usp_iss_pass_through"] = ["on"]
+    manifest = (await origin.body("/vod/piff.ismv", "Manifest")).decode()
+    rate, kind = (re.findall(f'{name}="([^"]*)"', manifest)[0] for name in ("Bitrate", "Name"))
+    virtual = asked[1].format(rate=rate, kind=kind)
+    plan = await origin.plan(asked[0], virtual)
+    assert not any(part.inline for part in plan.parts)
+    passed = body(plan)
+    assert passed in generated("frag_piff.ismv").read_bytes()
+    assert passed[4:8] == b"moof"
+
+
 async def test_text_comes_from_there(origin: Origin) -> None:
     master = (await origin.body("/vod/video.ism", ".m3u8")).decode()
     (name,) = re.findall(r'TYPE=SUBTITLES.*URI="([^"]*)"', master)
