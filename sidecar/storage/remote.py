@@ -7,8 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
-from email.utils import formatdate
-from hashlib import blake2b
 
 import structlog
 
@@ -20,6 +18,7 @@ from sidecar.storage.ahead import Ahead
 from sidecar.storage.blocks import BLOCK, Blocks
 from sidecar.storage.fetch import TRIES, Fetched, Fetcher
 from sidecar.storage.freshness import fresh_seconds
+from sidecar.storage.known import Known, digest_tag, is_document, is_same, unless_same
 from sidecar.storage.signing import HEADER_SECONDS, QUERY_SECONDS, Signed, signed
 from sidecar.storage.source import SourceIdentity
 from sidecar.storage.urls import endpoint, host_header
@@ -47,24 +46,6 @@ class RemoteRequest:
     expires_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """A file as it was last seen. ``url``: where it is, after redirects. ``etag``: as its server
-    sends it. ``looked_ns``: when its server was asked last, ``confirmed_ns``: when it last answered
-    that (monotonic). ``valid_ns``: for how long it need not be asked. ``data``: of a document,
-    ``cache_control``: what its server says of that, and ``limit``: its most bytes."""
-
-    identity: SourceIdentity
-    url: str
-    etag: str
-    looked_ns: int
-    confirmed_ns: int
-    valid_ns: int
-    cache_control: str = ""
-    data: bytes = b""
-    limit: int | None = None
-
-
 class RemoteStore:
     """What the locations with one ``Access`` read on other servers. For several threads.
 
@@ -79,10 +60,10 @@ class RemoteStore:
         self._fetcher = fetcher
         self._blocks = blocks
         self._lock = threading.Lock()
-        self._files: OrderedDict[str, _Known] = OrderedDict()
-        self._documents: OrderedDict[str, _Known] = OrderedDict()
+        self._files: OrderedDict[str, Known] = OrderedDict()
+        self._documents: OrderedDict[str, Known] = OrderedDict()
         self._missing: OrderedDict[str, int] = OrderedDict()
-        self._looking: dict[tuple[str, bool], Future[_Known]] = {}
+        self._looking: dict[tuple[str, bool], Future[Known]] = {}
         self._signed: OrderedDict[str, tuple[int, Signed]] = OrderedDict()
 
     def open(self, url: str) -> RemoteSource:
@@ -170,8 +151,12 @@ class RemoteStore:
 
         Raises as ``open``, but a server that fails is taken to have what it had for a while.
         """
-        known = self._last_seen(identity)
-        limit = known.limit if known is not None else None
+        limit = None
+        if is_document(identity):
+            known = self._last_seen(identity)
+            if known is None:
+                return False
+            limit = known.limit
         return self._current(identity.path, limit).identity == identity
 
     def left_ms(self, identities: Iterable[SourceIdentity]) -> int:
@@ -187,10 +172,10 @@ class RemoteStore:
         now = monotonic_ns()
         with self._lock:
             for identity in identities:
-                for kept in (self._files, self._documents):
-                    known = kept.get(identity.path)
-                    if known is not None and (is_sure or now - known.looked_ns >= _LOOK_AGAIN_NS):
-                        kept[identity.path] = replace(known, valid_ns=0)
+                known = self._last_seen(identity)
+                if known is not None and (is_sure or now - known.looked_ns >= _LOOK_AGAIN_NS):
+                    kept = self._documents if is_document(identity) else self._files
+                    kept[identity.path] = replace(known, valid_ns=0, is_doubtful=False)
 
     def request(self, identity: SourceIdentity) -> RemoteRequest:
         """How ranges of the file ``identity`` are requested; accepted for at least half of what a
@@ -206,29 +191,44 @@ class RemoteStore:
             expires_ms=signature.expires_ms,
         )
 
-    def _last_seen(self, identity: SourceIdentity) -> _Known | None:
-        return self._files.get(identity.path) or self._documents.get(identity.path)
+    def _last_seen(self, identity: SourceIdentity) -> Known | None:
+        kept = self._documents if is_document(identity) else self._files
+        return kept.get(identity.path)
 
     def _where(self, identity: SourceIdentity) -> str:
         known = self._files.get(identity.path)
         return known.url if known is not None else identity.path
 
-    def _current(self, url: str, limit: int | None) -> _Known:
+    def _current(self, url: str, limit: int | None) -> Known:
         """What is at ``url``: as it was seen within its validity, or now, by one request for all
-        who ask. ``limit``: it is a document."""
+        who ask. Nobody waits for a server that failed the last time, unless that is all too long.
+        ``limit``: it is a document."""
         kept = self._files if limit is None else self._documents
         asked = (url, limit is not None)
+        now = monotonic_ns()
         with self._lock:
             known = kept.get(url)
-            if known is not None and monotonic_ns() - known.looked_ns < known.valid_ns:
+            if known is not None and now - known.looked_ns < known.valid_ns:
                 kept.move_to_end(url)
                 return known
             running = self._looking.get(asked)
             is_mine = running is None
             if running is None:
                 running = self._looking[asked] = Future()
-        if not is_mine:
-            return running.result()
+        if known is not None and known.is_doubtful and self._may_be_stale(known, now):
+            if is_mine:
+                self.executor.submit(self._look, url, known, limit, running)
+            return known
+        if is_mine:
+            self._look(url, known, limit, running)
+        return running.result()
+
+    def _look(
+        self, url: str, known: Known | None, limit: int | None, running: Future[Known]
+    ) -> None:
+        """Sets ``running``, which is the look at ``url``, and keeps what is found."""
+        kept = self._files if limit is None else self._documents
+        asked = (url, limit is not None)
         try:
             found = self._looked(url, known, limit)
         except BaseException as error:
@@ -237,7 +237,7 @@ class RemoteStore:
                 if isinstance(error, NotFound | Forbidden):
                     kept.pop(url, None)
             running.set_exception(error)
-            raise
+            return
         with self._lock:
             del self._looking[asked]
             kept[url] = found
@@ -248,11 +248,10 @@ class RemoteStore:
             ):
                 held -= len(kept.popitem(last=False)[1].data)
         running.set_result(found)
-        return found
 
-    def _looked(self, url: str, known: _Known | None, limit: int | None) -> _Known:
+    def _looked(self, url: str, known: Known | None, limit: int | None) -> Known:
         now = monotonic_ns()
-        headers = _unless_same(known)
+        headers = unless_same(known)
         # A range of one byte tells as much as HEAD does, which signatures for GET do not allow.
         span = None if limit is not None else (0, BLOCK) if known is None else (0, 1)
         most = limit if limit is not None else BLOCK if known is None else 0
@@ -262,10 +261,12 @@ class RemoteStore:
                 url, self._sign, span=span, headers=headers, limit=most, tries=tries
             )
         except StorageError as error:
-            if known is None or now - known.confirmed_ns > self.access.stale_seconds * _SECOND_NS:
+            now = monotonic_ns()
+            if known is None or not self._may_be_stale(known, now):
                 raise
             log.warning("storage fails, what is known is served", file=url, reason=error.sentence)
-            return replace(known, looked_ns=now, valid_ns=self._valid_ns(""))
+            valid_ns = self._valid_ns("")
+            return replace(known, looked_ns=now, valid_ns=valid_ns, is_doubtful=True)
         if known is not None and found.status == 304:
             said = found.cache_control or known.cache_control if limit is not None else ""
             return replace(
@@ -273,18 +274,19 @@ class RemoteStore:
                 looked_ns=now,
                 confirmed_ns=now,
                 valid_ns=self._valid_ns(said),
+                is_doubtful=False,
                 cache_control=said,
             )
         return self._seen(url, known, found, limit, now)
 
     def _seen(
-        self, url: str, known: _Known | None, found: Fetched, limit: int | None, now: int
-    ) -> _Known:
+        self, url: str, known: Known | None, found: Fetched, limit: int | None, now: int
+    ) -> Known:
         if found.size is None:
             raise StorageError("the storage does not say how long the content is", path=url)
         etag = found.strong_etag
         if limit is not None:
-            etag = f'"{blake2b(found.data, digest_size=16).hexdigest()}"'
+            etag = digest_tag(found.data)
         identity = SourceIdentity(url, found.size, found.mtime_ns, 0, etag=etag)
         if known is not None and limit is not None and known.identity.etag == etag:
             identity = known.identity
@@ -292,7 +294,7 @@ class RemoteStore:
         if limit is None:
             key = (self.access.credentials, identity)
             self._blocks.put(key, identity.size, found.first, found.data)
-        return _Known(
+        return Known(
             identity=identity,
             url=found.url,
             etag=found.etag,
@@ -303,6 +305,9 @@ class RemoteStore:
             data=found.data if limit is not None else b"",
             limit=limit,
         )
+
+    def _may_be_stale(self, known: Known, now: int) -> bool:
+        return now - known.confirmed_ns <= self.access.stale_seconds * _SECOND_NS
 
     def _valid_ns(self, cache_control: str) -> int:
         seconds = fresh_seconds(cache_control)
@@ -320,7 +325,7 @@ class RemoteStore:
                 headers=headers,
                 limit=identity.size if is_whole else 0,
             )
-            if found.size != identity.size or not _is_same(found, identity):
+            if not is_same(found, identity):
                 raise Replaced("the content has been replaced", path=identity.path)
         except Replaced:
             self.expire((identity,), is_sure=True)
@@ -375,22 +380,3 @@ class RemoteSource:
 
     def close(self) -> None:
         """Does nothing: connections and blocks are the process's."""
-
-
-def _unless_same(known: _Known | None) -> dict[str, str]:
-    """The condition under which ``known`` need not be sent again."""
-    if known is None:
-        return {}
-    if known.etag:
-        return {"If-None-Match": known.etag}
-    if known.identity.mtime_ns:
-        seconds = known.identity.mtime_ns // _SECOND_NS
-        return {"If-Modified-Since": formatdate(seconds, usegmt=True)}
-    return {}
-
-
-def _is_same(found: Fetched, identity: SourceIdentity) -> bool:
-    """Whether the validators of an answer are those of ``identity``, as far as it has any."""
-    if identity.etag:
-        return not found.etag or found.etag == identity.etag
-    return not identity.mtime_ns or found.mtime_ns == identity.mtime_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,6 +170,28 @@ def test_a_server_that_fails_has_what_it_had(
         with pytest.raises(StorageError):
             store.holds(identity)
     assert store.holds(identity)
+
+
+def test_nobody_waits_for_a_server_that_did_not_answer(
+    storage: Storage, store: RemoteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = store.identity(storage.url("/a.mp4"))
+    clock.now += 11 * SECOND
+    monkeypatch.setattr(fetch, "READ_SECONDS", 0.05)
+    with storage.fault("*", Fault(hangs=True)):
+        assert store.holds(identity)
+        assert store.are_fresh([identity])
+    monkeypatch.setattr(fetch, "READ_SECONDS", 60.0)
+    clock.now += 11 * SECOND
+    storage.forget()
+    is_asked = threading.Event()
+    with storage.fault("*", Fault(hangs=True, before=lambda _: is_asked.set())):
+        for _ in range(3):
+            assert store.holds(identity)
+        # It is asked all the same, once.
+        assert is_asked.wait(60)
+        assert store.holds(identity)
+        assert len(storage.asked()) == 1
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, NotFound), (403, Forbidden)])
