@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,9 +20,11 @@ from sidecar.rpc import origin_pb2 as pb
 from tests.support.fake_sidecar import FakeStack, fake_stack, source_of
 from tests.support.http import Client
 from tests.support.media import ROOT
+from tests.support.ports import free_port
 from tests.support.remote_http import Fault, Storage, entity_tag, serve
 from tests.support.remote_tls import make_authority
 from tests.support.stack import eventually
+from tests.support.tls import listen
 
 SLICE = 1 << 20
 SIZE = 5_500_000
@@ -409,6 +412,32 @@ def test_a_body_that_fails_on_its_way_is_cut(
     assert 0 < len(body) < 15 * SLICE + 5
     (line,) = origin.complaints()
     assert "the storage answers 404" in line
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="not installed: curl")
+def test_a_body_that_fails_on_its_way_over_http_2_is_no_whole_one(
+    tmp_path: Path, storage: Storage
+) -> None:
+    with (storage.folder / "film.mp4").open("wb") as file:
+        file.truncate(20 * SLICE)
+    root, port = tmp_path / "origin", free_port()
+    root.mkdir()
+    lines = listen(root, port)
+    with fake_stack(
+        root, edit=lambda conf: conf.replace("        root media;\n", f"root media;\n{lines}")
+    ) as stack:
+        answer(stack, film(storage, [(0, 20 * SLICE)]))
+        url = f"https://127.0.0.1:{port}/film.ism/hls/t-1.m4s"
+        got = tmp_path / "got"
+        curl = ["curl", "-sk", "--http2", "-o", str(got), "-w", "%{http_code} %{http_version}"]
+        with storage.fault("*", Fault(status=503, from_byte=15 * SLICE)):
+            failed = subprocess.run([*curl, url], capture_output=True, text=True, check=False)
+        assert failed.stdout == "200 2"
+        assert failed.returncode != 0
+        assert 0 < got.stat().st_size < 15 * SLICE + 5
+        whole = subprocess.run([*curl, url], capture_output=True, text=True, check=True)
+        assert whole.stdout == "200 2"
+        assert got.stat().st_size == 20 * SLICE + 4
 
 
 def test_who_goes_away_takes_nothing_with_him(
