@@ -308,9 +308,10 @@ function _M.decode(text, from, to)
     plan.cost = plan.cost + pieces.cost(plan)
 
     -- A refusal that names neither a source nor a time to live would be kept
-    -- for ever.
+    -- for ever, and files on other servers cannot be looked at.
     plan.may_keep = plan.cache_class ~= _M.CACHE_NONE
-                    and (plan.ttl > 0 or #plan.files > 0)
+                    and (plan.ttl > 0
+                         or #plan.files > 0 and not plan.has_remotes)
     return plan
 end
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -482,6 +483,29 @@ def test_nginx_hears_of_slices_that_are_in_use(tmp_path: Path, storage: Storage)
             assert client.get("/film.ism/hls/t-1.m4s").body == body_of([(0, 10)])
             eventually(lambda n=number: len(log.read_text().splitlines()) == n, "it hears")
     assert len(storage.asked()) == 1, "and answers by itself"
+
+
+def test_a_download_outlives_a_reload(storage: Storage, tmp_path: Path) -> None:
+    """Workers that are to end send what they have begun to send, and fetch what that takes."""
+    size = 40 * SLICE
+    with (storage.folder / "film.mp4").open("wb") as file:
+        file.truncate(size)
+    (tmp_path / "origin").mkdir()
+    storage.forget()
+    with fake_stack(tmp_path / "origin") as stack:
+        answer(stack, film(storage, [(0, size)]))
+        old = stack.workers
+        with socket.create_connection(("127.0.0.1", stack.port)) as raw:
+            raw.settimeout(60)
+            raw.sendall(b"GET /film.ism/hls/t-1.m4s HTTP/1.0\r\n\r\n")
+            got = len(raw.recv(1000))
+            stack.process.send_signal(signal.SIGHUP)
+            eventually(lambda: len(set(stack.workers) - set(old)) == 1, "a new worker")
+            assert len(storage.asked()) < 40
+            while data := raw.recv(1 << 20):
+                got += len(data)
+        assert got > size
+        assert not [line for line in stack.complaints() if "[error]" in line]
 
 
 def resident(pid: int) -> int:

@@ -138,11 +138,12 @@ end
 
 
 -- Waits for what was ordered. Returns true, or nil and the failure.
-local function collect(plan, handles, missing, ordered)
+local function collect(plan, handles, missing, ordered, renew)
     for i = 1, #missing do
         local index = missing[i]
         local slice = plan.sources[index]
-        local failed = fetch.wait(slice, ordered[i])
+        local failed = fetch.wait(slice, ordered[i],
+                                  request_of(slice.of, renew))
         if failed then
             return nil, failed
         end
@@ -238,7 +239,8 @@ local function advance(body, from, to)
 
     local ok, failed = open_files(plan, list, handles)
     if ok then
-        ok, failed = collect(plan, handles, missing, ordered)
+        ok, failed = collect(plan, handles, missing, ordered,
+                             body.renew)
     end
 
     return ok, failed

@@ -271,10 +271,15 @@ local function fetch(slice, remote, name)
 end
 
 
+-- A worker that is about to end runs no timers, and may have hours of a
+-- download before it: who waits does it himself then.
+local LEFT_TO_YOU = {}
+
+
 local function carry_out(premature, slice, remote, name, flight)
     local ok, failed
     if premature then
-        failed = broken(slice, "nginx is ending")
+        failed = LEFT_TO_YOU
     else
         ok, failed = pcall(fetch, slice, remote, name)
         if not ok then
@@ -292,18 +297,22 @@ function _M.lost(slice)
 end
 
 
+local function name_of(slice)
+    return "slice:" .. slices.key(slice)
+end
+
+
 -- Has a slice fetched as remote says. Returns its flight (see wait).
 function _M.order(slice, remote)
-    local name = "slice:" .. slices.key(slice)
+    local name = name_of(slice)
     local flight = flights.find(name)
     if flight then
         return flight
     end
 
     flight = flights.take_off(name)
-    local ok, err = timer_at(0, carry_out, slice, remote, name, flight)
-    if not ok then
-        flights.land(flight, name, nil, broken(slice, err))
+    if not timer_at(0, carry_out, slice, remote, name, flight) then
+        flights.land(flight, name, nil, LEFT_TO_YOU)
     end
 
     return flight
@@ -325,10 +334,15 @@ function _M.touch(slice, remote)
 end
 
 
--- Waits for a flight. Returns nil, or the failure.
-function _M.wait(slice, flight)
+-- Waits for the flight of a slice, which was ordered with remote. Returns nil,
+-- or the failure.
+function _M.wait(slice, flight, remote)
     if not flight.landed and not flights.wait(flight, WAIT_SECONDS) then
         return slow(slice, "the storage is too slow")
+    end
+
+    if flight.plan == LEFT_TO_YOU then
+        return fetch(slice, remote, name_of(slice))
     end
 
     return flight.plan
