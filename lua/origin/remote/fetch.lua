@@ -271,8 +271,8 @@ local function fetch(slice, remote, name)
 end
 
 
--- A worker that is about to end runs no timers, and may have hours of a
--- download before it: who waits does it himself then.
+-- Where timers are all in use, or nginx has no time for them any more, who
+-- waits does it himself.
 local LEFT_TO_YOU = {}
 
 
