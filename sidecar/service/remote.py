@@ -35,8 +35,6 @@ BLOCKS_BUDGET = 64 << 20
 _THREADS = 16
 # Addresses and signatures in plans are looked at again after this.
 _TABLE_NS = 30 * 1_000_000_000
-# What is requested shortly before a signature ends is still answered.
-_MARGIN_MS = 60_000
 # Locations with different directives, in all configurations that were loaded lately.
 _MOST = 64
 
@@ -135,12 +133,13 @@ def ttl_ms(
     cache_class: CacheClass,
 ) -> int:
     """Milliseconds that a plan may be kept which is made now of the files ``identities`` in
-    ``store``, listed by ``table``: until one has to be looked at again, or a signature comes to its
-    end. Where each manifest has to be made of what is there at that time, media may be kept for a
-    second."""
+    ``store``, listed by ``table``: until one has to be looked at again, for half of what signatures
+    last at the most. Where each manifest has to be made of what is there at that time, media may
+    be kept for a second."""
     left = store.left_ms(identities)
     if table.expires_ms:
-        left = min(left, table.expires_ms - now_ns() // 1_000_000 - _MARGIN_MS)
+        # What is begun with the plan then has as long again to come to its end.
+        left = min(left, (table.expires_ms - now_ns() // 1_000_000) // 2)
     # Whole seconds: what plans have in common is written anew when it changes.
     left -= left % 1000
     return max(left, 1000 if cache_class is CacheClass.MEDIA else 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.rpc import origin_pb2
+from sidecar.service import remote as service_remote
 from sidecar.service import servicer
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
-from sidecar.storage import fetch, remote
+from sidecar.storage import fetch, remote, signing
 from tests.support.f4f import package
 from tests.support.license import licensed
 from tests.support.media import generated
@@ -446,6 +448,35 @@ async def test_secrets_are_in_no_answer_and_no_log(origin: Origin) -> None:
     assert secret not in said
     assert token not in said
     assert "Signature" not in said
+
+
+@pytest.mark.parametrize(("headers", "most"), [("off", 1_800_000), ("on", 300_000)])
+async def test_plans_end_long_before_their_signatures(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch, headers: str, most: int
+) -> None:
+    origin.given |= {
+        "origin_remote_valid": ["86400"],
+        "s3_access_key": ["AKID"],
+        "s3_secret_key": ["secret"],
+        "s3_region": ["eu-1"],
+        "s3_use_headers": [headers],
+    }
+    now = [time.time_ns()]
+    for module in (remote, service_remote, signing):
+        monkeypatch.setattr(module, "now_ns", lambda: now[0])
+    segment = ("/vod/video.ism", "dash/video-video=200000-0.dash")
+    first = await origin.plan(*segment)
+    assert most - 2000 <= first.ttl_ms <= most
+    until = [first.sources[-1].remote.expires_ms]
+    for _ in range(8):
+        now[0] += most // 4 * 1_000_000
+        monkeypatch.setattr(service_remote, "_TABLE_NS", 0)
+        plan = await origin.plan(*segment)
+        expires = plan.sources[-1].remote.expires_ms
+        assert now[0] // 1_000_000 + 2 * plan.ttl_ms <= expires
+        assert plan.ttl_ms >= most // 4
+        until.append(expires)
+    assert len(set(until)) == 3  # a new one after each half of what it lasts
 
 
 async def test_keys_of_one_location_are_not_those_of_another(origin: Origin) -> None:
