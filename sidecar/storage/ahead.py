@@ -11,7 +11,7 @@ from sidecar.storage.blocks import FetchSpan
 # Pieces that are nearer than this come along with what lies between them.
 _GAP = 32 << 10
 # How many are on their way at once, at most so many bytes each.
-_AHEAD = 16
+_AHEAD = 32
 _MOST = 1 << 20
 
 

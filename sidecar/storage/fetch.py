@@ -45,8 +45,8 @@ _BACKOFF_SECONDS = 0.1
 _REDIRECTS = 3
 _POOLS = 64
 # More connections than this to one server are closed after use.
-_KEPT_CONNECTIONS = 48
-_THREADS = 16
+_KEPT_CONNECTIONS = 64
+_THREADS = 32
 _PIECE = 1 << 18
 _REDIRECT = frozenset({301, 302, 303, 307, 308})
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
