@@ -66,7 +66,8 @@ class S3:
         assert self._admin.request(target, method="DELETE").status == 204
 
     def asked(self) -> list[Asked]:
-        """The S3 requests that have been answered, in their order; ``range`` is what was asked."""
+        """The S3 requests that were answered, in the order of their answers; ``sent``: what these
+        announced."""
         lines = self._log.read_text().splitlines()
         return [_asked(json.loads(line)) for line in lines]
 
@@ -154,9 +155,9 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def _logged(application: Application, log: IO[str]) -> Application:
-    """``application``, with a line in ``log`` for each request once its answer is sent."""
+    """``application``, with a line in ``log`` for each request once its answer begins."""
 
-    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterator[bytes]:
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         query = environ.get("QUERY_STRING", "")
         headers = {
             name[5:].lower().replace("_", "-"): value
@@ -175,21 +176,17 @@ def _logged(application: Application, log: IO[str]) -> Application:
         def started(status: str, sent: list[tuple[str, str]], *rest: Any) -> Any:
             line["status"] = int(status[:3])
             for name, value in sent:
-                if name.lower() == "content-range":
+                if name.lower() == "content-range" and "*" not in value:
                     first, _, last = value.split()[1].partition("/")[0].partition("-")
                     line["range"] = int(first), int(last) + 1
-            return start(status, sent, *rest)
-
-        body = application(environ, started)
-        try:
-            for data in body:
-                line["sent"] += len(data)
-                yield data
-        finally:
-            if close := getattr(body, "close", None):
-                close()
+                if name.lower() == "content-length":
+                    line["sent"] = int(value)
+            # Before the client has any of it.
             log.write(json.dumps(line) + "\n")
             log.flush()
+            return start(status, sent, *rest)
+
+        return application(environ, started)
 
     return answer
 
