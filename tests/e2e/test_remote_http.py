@@ -266,7 +266,7 @@ def test_no_answer_mixes_two_versions(client: Client, storage: Storage) -> None:
     seen: dict[int | str, int] = {}
 
     def replace(_: Asked) -> None:
-        if next(turn) % 3 == 2:
+        if next(turn) % 7 == 6:
             put(storage, path, files[next(turn) % 2])
 
     with storage.fault(path, Fault(before=replace)):
