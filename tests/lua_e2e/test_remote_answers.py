@@ -172,6 +172,7 @@ def test_pieces_of_many_places_make_one_body(
     local.write_bytes(CONTENT[:70_000])
     rows: list[tuple[int, int, int]] = []
     for n in range(60):
+        rows += [(0, (n % 6) * 900_000 + n * 1000, 700), (1, (n % 5) * 900_000 + n * 900, 800)]
         rows += [(0, n * 90_000, 40_000), (1, 5_000_000 - n * 80_000, 500), (2, n * 1_000, 999)]
         rows += [(2**64 - 1, n % 4, 3)]
     inline = b"abcdefg"
@@ -185,8 +186,9 @@ def test_pieces_of_many_places_make_one_body(
     )
     for _ in range(3):
         assert client.get(target).body == body
-    assert len(storage.asked("/film.mp4")) == 6
-    assert len(storage.asked("/other.mp4")) == 5
+    for path in ("/film.mp4", "/other.mp4"):
+        fetched = [one.headers["range"] for one in storage.asked(path)]
+        assert 5 <= len(fetched) == len(set(fetched)), "each slice once"
     # of the files of ours, any change counts at once
     local.write_bytes(CONTENT[1:70_001])
     client.request(target)

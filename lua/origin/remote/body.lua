@@ -18,6 +18,7 @@ local now = ngx.now
 local open_file = files.open
 
 
+local FLUSH = stream.FLUSH
 local SLICE = remote_source.SLICE
 
 -- How many slices and files a window may lie in.
@@ -277,6 +278,8 @@ end
 -- Sends bytes [from, to). kept: a list that collects the strings, or nil.
 -- Returns true, nil and an error, or nil when the client is gone.
 function _M.send(body, from, to, kept)
+    local waiting = 0
+
     while from < to do
         if body.from > from or body.stop <= from then
             local ok, failed = advance(body, from, to)
@@ -300,8 +303,14 @@ function _M.send(body, from, to, kept)
             body.is_stale = true
         end
 
-        if stop < to and not flush(true) then
-            return nil
+        -- Windows are small where a body goes back and forth in a file.
+        waiting = waiting + stop - from
+        if waiting >= FLUSH and stop < to then
+            if not flush(true) then
+                return nil
+            end
+
+            waiting = 0
         end
 
         from = stop

@@ -18,6 +18,9 @@ local tonumber = tonumber
 -- requests to the storage.
 local SLICE = 1048576
 
+-- What a slice costs in memory, about: a table and its strings.
+local BYTES_PER_SLICE = 512
+
 -- Names of headers, and their values: one line each.
 local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
 local NO_LINE = "[%z\r\n]"
@@ -174,6 +177,7 @@ function _M.split(plan)
     plan.pieces = into
     plan.count, plan.room = count, count
     plan.sources, plan.files, plan.remotes = list, files, remotes
+    plan.cost = plan.cost + #list * BYTES_PER_SLICE
 end
 
 
