@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 
 from sidecar.clock import monotonic_ns, now_ns
 from sidecar.errors import StorageError
@@ -67,7 +67,7 @@ class RemoteStores:
         if urls:
             directives[ALLOW_SRC] = tuple(one for one in sources if "://" not in one)
         try:
-            access = _access(own, urls)
+            access = _access(tuple(own.items()), tuple(urls))
         except ValueError as error:
             raise StorageError(f"the location is not configured well: {error}", path="") from None
         store = self._stores.get(access)
@@ -158,8 +158,11 @@ def remote_message(store: RemoteStore, identity: SourceIdentity) -> origin_pb2.R
     )
 
 
-def _access(own: Mapping[str, tuple[str, ...]], urls: list[str]) -> Access:
-    """Raises ``ValueError``."""
+@lru_cache(_MOST)
+def _access(items: tuple[tuple[str, tuple[str, ...]], ...], urls: tuple[str, ...]) -> Access:
+    """What the directives ``items``, and the URLs of ``origin_allow_src``, say. Raises
+    ``ValueError``."""
+    own = dict(items)
     given = own.get(PROXY_PASS, ())
     base = _folder(given[-1]) if given else ""
     seconds = {name: int(own[name][0]) for name in (VALID, STALE) if own.get(name)}
