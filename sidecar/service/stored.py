@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import ParamSpec, TypeVar
 
-from sidecar.errors import NotFound
+from sidecar.errors import NotFound, Replaced
 from sidecar.formats.spec import StoredAnswer
 from sidecar.license.terms import License
 from sidecar.media.options import parse_options
@@ -33,12 +33,15 @@ async def in_thread(
     store: RemoteStore | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """What ``function`` returns, called in a thread: one of those that wait for other servers, if
-    it may have to."""
+    it may have to. It is called once more when a file was replaced there while it was read."""
     if store is None:
         return await asyncio.to_thread(function, *args, **kwargs)
     loop = asyncio.get_running_loop()
     run = partial(copy_context().run, function, *args, **kwargs)
-    return await loop.run_in_executor(store.executor, run)
+    try:
+        return await loop.run_in_executor(store.executor, run)
+    except Replaced:
+        return await loop.run_in_executor(store.executor, run)
 
 
 def reader(local: ReadRange, store: RemoteStore | None) -> ReadRange:

@@ -325,8 +325,10 @@ async def test_what_nginx_finds_changed_is_looked_at_again(
     assert after.etag != before.etag
 
 
-async def test_what_is_replaced_while_it_is_read(origin: Origin, clock: list[int]) -> None:
-    segment = ("/vod/video.ism", "video-audio=64000-video=200000-2.ts")
+@pytest.mark.parametrize(
+    "asked", [("/vod/video.ism", "video-audio=64000-video=200000-2.ts"), ("/vod/clip.mp4", "")]
+)
+async def test_what_is_replaced_while_it_is_read(origin: Origin, asked: tuple[str, str]) -> None:
     clip = origin.storage.folder / "vod" / "clip.mp4"
     other = generated("bframes_open.mp4")
 
@@ -335,10 +337,11 @@ async def test_what_is_replaced_while_it_is_read(origin: Origin, clock: list[int
         clip.with_name("new").replace(clip)
 
     with origin.storage.fault("/vod/clip.mp4", Fault(before=replaced, from_byte=1, times=1)):
-        plan = await origin.plan(*segment)
+        plan = await origin.plan(*asked)
+    assert clip.stat().st_size == other.stat().st_size
     assert plan.status == 200
     origin.root, origin.given = origin.storage.folder, {}
-    assert body(plan) == await origin.body(*segment)
+    assert body(plan) == await origin.body(*asked)
 
 
 @pytest.mark.parametrize(
