@@ -106,9 +106,10 @@ uninstall: .venv/.installed ## remove what "make install" has put there and nobo
 clean: ## remove everything that was made here, the sample and .venv too
 	@if [ -x $(python) ] && [ -f "$(run)/stack.json" ]; then $(origin) stop --run "$(run)"; fi
 	@rm -rf .venv .cache .setup .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf run logs tmp sockets spool modules.d tests/node_modules *.egg-info
+	@rm -rf run logs tmp cache sockets spool modules.d tests/node_modules *.egg-info
 	@rm -f media/sample*.mp4 media/sample.ism sidecar/rpc/*_pb2*
-	@rmdir media 2>/dev/null || true
+	@if [ -L cert/ca.pem ]; then rm cert/ca.pem; fi
+	@rmdir media cert 2>/dev/null || true
 	@find sidecar tests -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
 
 # What the targets above are made of.

@@ -28,9 +28,12 @@ from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = "openorigin"
-# In PREFIX/lib/openorigin, each replaced as a whole.
+# In PREFIX/lib/openorigin, each replaced as a whole: folders, and files by where they come from.
 TREES = ("sidecar", "lua", "docs", "venv")
-FILES = ("openresty.conf", "README.md", "LICENSE")
+FILES = {
+    **{name: name for name in ("openresty.conf", "README.md", "LICENSE")},
+    "sidecar-network.conf": "deploy/sidecar-network.conf",
+}
 NOTES = "installed.json"
 DEFAULT_PREFIX = "/usr/local"
 # Where systemd looks.
@@ -105,8 +108,8 @@ def install(places: Places) -> None:
         new = Path(folder)
         for name in ("sidecar", "lua", "docs"):
             shutil.copytree(PROJECT / name, new / name, symlinks=True)
-        for name in FILES:
-            shutil.copy2(PROJECT / name, new / name)
+        for name, source in FILES.items():
+            shutil.copy2(PROJECT / source, new / name)
         make_environment(new / "venv", places)
         settle(new)
         compileall.compile_dir(

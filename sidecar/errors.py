@@ -49,9 +49,14 @@ class BadRequest(OriginError):
 
 
 class Forbidden(OriginError):
-    """The content lies where this location may not read."""
+    """The content lies where this location may not read. ``path`` names it where that is another
+    server (log only)."""
 
     result = Result.FMP4_FORBIDDEN
+
+    def __init__(self, sentence: str, *, path: str = "") -> None:
+        super().__init__(sentence)
+        self.path = path
 
 
 class NoLicense(OriginError):
@@ -68,9 +73,14 @@ class NoLicense(OriginError):
 
 
 class NotFound(OriginError):
-    """The presentation, track or virtual path does not exist."""
+    """The presentation, track or virtual path does not exist. ``path`` names what another server
+    does not have (log only)."""
 
     result = Result.FMP4_NOT_FOUND
+
+    def __init__(self, sentence: str, *, path: str = "") -> None:
+        super().__init__(sentence)
+        self.path = path
 
 
 class Conflict(OriginError):
@@ -122,6 +132,16 @@ class StorageError(OriginError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.sentence}"
+
+
+class StorageTimeout(StorageError):
+    """Reading content took too long."""
+
+    result = Result.FMP4_STORAGE_TIMEOUT
+
+
+class Replaced(StorageError):
+    """The content is no longer what it was when it was looked at."""
 
 
 class MediaError(OriginError):

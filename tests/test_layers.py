@@ -30,10 +30,12 @@ CONFINED = {  # third-party package -> where it may be imported
     "aiohttp": {"service"},
     "asyncio": {"service", "cli"},
     "uvloop": {"service"},
+    "botocore": {"storage"},
     "click": {"cli"},
     "crossplane": {"migrate"},
     "cryptography": {"license"},
     "prometheus_client": {"service"},
+    "urllib3": {"storage"},
     "pymp4": {"boxes/declared.py"},
     "construct": {"boxes/declared.py"},
 }

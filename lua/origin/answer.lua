@@ -7,6 +7,7 @@ local cors = require "origin.http.cors"
 local date = require "origin.http.date"
 local range = require "origin.http.range"
 local reader = require "origin.reader"
+local remote_body = require "origin.remote.body"
 local stream = require "origin.stream"
 
 
@@ -110,10 +111,11 @@ function _M.options(settings, allow)
 end
 
 
--- Where the body's bytes come from: a list of strings kept in memory, or
--- open files. Returns strings, handles; or nil, nil, path of a file that is
--- not the plan's any more.
-local function open_body(plan)
+-- Where the body's bytes, from the first of ranges on, come from: a list of
+-- strings kept in memory, or open files, or a body of remote/body.lua. Returns
+-- strings, handles; or nil, nil, path of a file that is not the plan's any more
+-- (or a failure of remote/fetch.lua).
+local function open_body(plan, ranges, renew)
     if plan.in_memory then
         return plan.inlines
     end
@@ -123,8 +125,17 @@ local function open_body(plan)
         return strings
     end
 
-    local handles, path = reader.open(plan)
-    return nil, handles, path
+    local handles, trouble
+    if not plan.remotes then
+        handles, trouble = reader.open(plan)
+    else
+        local first = ranges and ranges[1]
+        handles, trouble = remote_body.open(plan, first and first[1] or 0,
+                                            first and first[2] or plan.length,
+                                            renew)
+    end
+
+    return nil, handles, trouble
 end
 
 
@@ -133,7 +144,21 @@ local function send_part(plan, strings, handles, from, to, kept)
         return stream.send_strings(strings, from, to)
     end
 
+    if plan.remotes then
+        return remote_body.send(handles, from, to, kept)
+    end
+
     return stream.send_files(plan, handles, from, to, kept)
+end
+
+
+-- Whether what was sent is what the plan was made from.
+local function is_unchanged(plan, handles)
+    if plan.remotes then
+        return not handles.is_stale
+    end
+
+    return reader.unchanged(plan, handles)
 end
 
 
@@ -181,8 +206,8 @@ local function send_whole(plan, strings, handles)
 
     -- What is asked for again may be kept in memory.
     local kept = bodies.wants(plan) and {}
-    local ok, err = stream.send_files(plan, handles, 0, plan.length, kept)
-    if ok and kept and reader.unchanged(plan, handles) then
+    local ok, err = send_part(plan, nil, handles, 0, plan.length, kept)
+    if ok and kept and is_unchanged(plan, handles) then
         bodies.keep(plan, kept)
     end
 
@@ -193,8 +218,10 @@ end
 -- Ends an answer whose body was sent as ok and err say. A header filter may
 -- have made it one without: the rest of its body is refused then, and that
 -- is all right.
-local function close(handles, ok, err)
-    if handles then
+local function close(plan, handles, ok, err)
+    if handles and plan.remotes then
+        remote_body.close(handles)
+    elseif handles then
         reader.close(handles)
     end
 
@@ -206,11 +233,12 @@ local function close(handles, ok, err)
 end
 
 
--- Sends a plan under that status, its own or another one. Returns true when
--- all of it went out; false, path when a file is not the plan's any more
--- (nothing was sent yet: plan anew); nil, err when a file ended early, nil when
--- the client is gone.
-function _M.send(plan, status, method, settings, var)
+-- Sends a plan under that status, its own or another one. renew: for files on
+-- other servers (remote/body.lua). Returns true when all of it went out; false,
+-- path when a file is not the plan's any more, or false, failure when another
+-- server fails (nothing was sent yet: plan anew, or refuse); nil, err when a
+-- file ended early, nil when the client is gone.
+function _M.send(plan, status, method, settings, var, renew)
     local ranges
 
     if status == 200 then
@@ -236,11 +264,11 @@ function _M.send(plan, status, method, settings, var)
         return send_bare(status)
     end
 
-    local strings, handles, path
+    local strings, handles, trouble
     if method ~= "HEAD" then
-        strings, handles, path = open_body(plan)
-        if path then
-            return false, path
+        strings, handles, trouble = open_body(plan, ranges, renew)
+        if trouble then
+            return false, trouble
         end
     end
 
@@ -250,7 +278,7 @@ function _M.send(plan, status, method, settings, var)
     end
 
     if ranges then
-        return close(handles,
+        return close(plan, handles,
                      send_ranges(plan, strings, handles, ranges, var))
     end
 
@@ -262,7 +290,7 @@ function _M.send(plan, status, method, settings, var)
         return true
     end
 
-    return close(handles, send_whole(plan, strings, handles))
+    return close(plan, handles, send_whole(plan, strings, handles))
 end
 
 

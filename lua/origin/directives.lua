@@ -42,20 +42,6 @@ local function unknown(name, known)
 end
 
 
-local function read_one(row, directive, before)
-    local value, wrong = read[row.kind](row, directive, before)
-    if value == nil then
-        return nil, wrong
-    end
-
-    if row.pending and value then
-        return nil, "cannot be used: " .. row.pending
-    end
-
-    return value
-end
-
-
 -- The arguments of a directive as they were written, or those of all of them
 -- where it repeats.
 local function words_of(row, directive, value)
@@ -105,7 +91,8 @@ function _M.read(text, context, list)
                         .. " (first on line " .. lines[name] .. ")"
         end
 
-        local value, wrong = read_one(row, directive, values[name])
+        local value, wrong = read[row.kind](row, directive,
+                                                 values[name])
         if value == nil then
             return nil, said .. wrong .. place
         end
@@ -142,6 +129,42 @@ function _M.overlay(below, above, list)
     end
 
     return { values = values, words = words }
+end
+
+
+-- Returns of those for the sidecar ({ name, args }) the ones that may be seen.
+function _M.without_secrets(for_sidecar)
+    local known, open = by_name(rows), {}
+    for _, directive in ipairs(for_sidecar) do
+        if not known[directive.name].secret then
+            open[#open + 1] = directive
+        end
+    end
+
+    return open
+end
+
+
+-- Whether values contradict each other: what is wrong, or nil.
+function _M.contradiction(values)
+    if values.usp_handle_api
+       and (values.usp_handle_ism or values.usp_handle_f4f)
+    then
+        return "usp_handle_api and what streams need locations of their own"
+    end
+
+    local keys = { "s3_access_key", "s3_secret_key", "s3_region" }
+    local signs = values.s3_security_token ~= "" and "s3_security_token"
+                  or values.s3_secret_key ~= "" and "s3_secret_key"
+                  or values.s3_access_key ~= "" and "s3_access_key"
+    for _, name in ipairs(keys) do
+        if signs and values[name] == "" then
+            return signs .. " needs " .. name .. " beside it (requests are "
+                   .. "signed by version 4)"
+        end
+    end
+
+    return nil
 end
 
 

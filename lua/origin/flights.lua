@@ -37,6 +37,7 @@ end
 
 
 -- Ends a flight and wakes who waits for it; they find its plan in flight.plan.
+-- Who may come too late for that looks at flight.landed.
 function _M.land(flight, key, track, plan)
     if key and flights[key] == flight then
         flights[key] = nil
@@ -47,6 +48,7 @@ function _M.land(flight, key, track, plan)
     end
 
     flight.plan = plan
+    flight.landed = true
     if flight.waiting > 0 then
         flight.semaphore:post(flight.waiting)
     end

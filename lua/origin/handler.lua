@@ -20,10 +20,13 @@ local pass_on = passing.on
 local pcall = pcall
 local reduce = args_module.reduce
 local refuse = plan_module.refuse
+local refuse_remote = plan_module.refuse_remote
+local remote_of = plan_module.remote_of
 local send = answer.send
 local split = route.split
 local split_point = route.split_point
 local str_find = string.find
+local type = type
 local unrewrite = route.unrewrite
 local var = ngx.var
 local ERR = ngx.ERR
@@ -90,7 +93,9 @@ local function log(message)
 end
 
 
-local function finish(plan, source, method, settings)
+-- renew: see remote/body.lua; plans of files on other servers need it. Returns
+-- as answer.send does.
+local function finish(plan, source, method, settings, renew)
     note(plan, source)
 
     local status = plan.status
@@ -98,7 +103,7 @@ local function finish(plan, source, method, settings)
         status = status_of(settings.statuses, plan)
     end
 
-    local ok, err = send(plan, status, method, settings, var)
+    local ok, err = send(plan, status, method, settings, var, renew)
     if ok == nil then
         if err then
             log(err)
@@ -151,20 +156,15 @@ local function refuse_route(result, method, settings)
 end
 
 
--- Plans until a plan's sources hold still for as long as opening them takes.
-local function answer_miss(key, root, uri, args, method, settings)
+-- What the sidecar is asked for a URI; or nil and the result that refuses it.
+local function question_of(key, root, uri, args, method, settings)
     local path, virtual_path, packaged = split(uri, settings.handle_ism,
                                                 settings.handle_f4f)
     if not path then
-        return refuse_route(virtual_path, method, settings)
+        return nil, virtual_path
     end
 
-    local is_live = str_find(path, POINT)
-    if is_live then
-        pass_on(method, path, virtual_path, root, settings)
-    end
-
-    local question = {
+    return {
         key = key,
         prefix = settings.digest .. "\0" .. root .. "\0",
         suffix = "\0" .. args,
@@ -177,10 +177,53 @@ local function answer_miss(key, root, uri, args, method, settings)
         request_id = var.request_id,
         -- a packaged fragment is found as fast as planned ahead
         read_ahead = packaged and 0 or settings.read_ahead,
-        may_hold = is_live and settings.may_hold,
+        may_hold = settings.may_hold and str_find(path, POINT),
     }
+end
 
-    local stale
+
+-- Returns what answers with the failure of another server that a plan met.
+local function answer_failure(plan, failure, method, settings)
+    log(failure.message)
+    local refusal = refuse_remote(plan, failure)
+    refusal.asset = plan.asset
+    return finish(refusal, "-", method, settings)
+end
+
+
+-- Returns a function that asks for a new signature for a source of a plan: for
+-- how it is requested then, or nil where it is not the same file any more. make
+-- returns the question to the sidecar.
+local function renewer(make)
+    return function(source)
+        local question = make()
+        local remote = remote_of(plans.get(question), source)
+        if not remote or remote.expires == source.remote.expires then
+            plans.forget(question.key)
+            remote = remote_of(plans.get(question), source)
+        end
+
+        return remote
+    end
+end
+
+
+-- Plans until a plan's sources hold still for as long as opening them takes.
+-- recheck: another server's file has turned out to be another one.
+local function answer_miss(key, root, uri, args, method, settings, recheck)
+    local question, result = question_of(key, root, uri, args, method,
+                                         settings)
+    if not question then
+        return refuse_route(result, method, settings)
+    end
+
+    local path = question.path
+    if str_find(path, POINT) then
+        pass_on(method, path, question.virtual_path, root, settings)
+    end
+
+    local trouble
+    question.recheck = recheck
     for _ = 1, MAX_PLANS do
         local began = now()
         local plan, source, err = plans.get(question)
@@ -190,16 +233,31 @@ local function answer_miss(key, root, uri, args, method, settings)
             log(path .. ": " .. err)
         end
 
+        local renew = plan.remotes and renewer(function()
+            return question
+        end)
         local ok
-        ok, stale = finish(plan, source, method, settings)
+        ok, trouble = finish(plan, source, method, settings, renew)
         if ok ~= false then
             return
+        end
+
+        if type(trouble) == "table" then
+            if not trouble.again or question.recheck then
+                return answer_failure(plan, trouble, method, settings)
+            end
+
+            question.recheck = 1
         end
 
         plans.forget(key)
     end
 
-    log(stale .. " changes while it is being served")
+    if type(trouble) == "table" then
+        trouble = trouble.message
+    end
+
+    log(trouble .. " changes while it is being served")
     finish(refuse("FMP4_STORAGE_ERROR", 503,
                   "The content is being replaced, try again.",
                   { "Retry-After", "1" }), "-", method, settings)
@@ -245,15 +303,28 @@ function _M.content(settings)
     local key = settings.digest .. "\0" .. root .. "\0" .. uri .. "\0" .. args
 
     local plan = plans.find(key)
+    local recheck
     if plan then
-        if finish(plan, "hit", method, settings) ~= false then
+        local renew = plan.remotes and renewer(function()
+            return question_of(key, root, uri, args, method, settings)
+        end)
+        local ok, trouble = finish(plan, "hit", method, settings, renew)
+        if ok ~= false then
             return
+        end
+
+        if type(trouble) == "table" then
+            if not trouble.again then
+                return answer_failure(plan, trouble, method, settings)
+            end
+
+            recheck = 1
         end
 
         plans.forget(key)
     end
 
-    return answer_miss(key, root, uri, args, method, settings)
+    return answer_miss(key, root, uri, args, method, settings, recheck)
 end
 
 

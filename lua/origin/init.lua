@@ -8,6 +8,8 @@
 --     ... init_worker_by_lua_block { origin.start_worker() }
 --     ... log_by_lua_block { origin.log() }
 --     ... header_filter_by_lua_block { origin.passed() }   -- in @ingest
+--     ... set_by_lua_block $x { return origin.upstream() } -- for fetch.sock
+--     ... balancer_by_lua_block { origin.connect() }       -- and its upstream
 --
 -- A mistake in a block raises an error, which stops the start. It begins with
 -- the line of the configuration that the call is on (the last one of it).
@@ -24,6 +26,7 @@ local names = require "origin.directives.names"
 local passing = require "origin.passing"
 local results = require "origin.results"
 local sidecar = require "origin.sidecar"
+local upstream = require "origin.remote.upstream"
 
 
 local ngx = ngx
@@ -107,6 +110,10 @@ _M.log = metrics.log
 -- For header_filter_by_lua of @ingest.
 _M.passed = passing.answered
 
+-- For set_by_lua of the fetch server, and for balancer_by_lua of its upstream.
+_M.upstream = upstream.name
+_M.connect = upstream.connect
+
 -- For content_by_lua of an internal server: all metrics; whether nginx is
 -- alive; whether requests would be answered.
 _M.metrics = exposition.content
@@ -151,10 +158,9 @@ function _M.location(...)
     local values, for_sidecar, canonical = directives.resolve(
         http_block or EMPTY, block)
 
-    if values.usp_handle_api
-       and (values.usp_handle_ism or values.usp_handle_f4f)
-    then
-        fail("usp_handle_api and what streams need locations of their own")
+    local wrong = directives.contradiction(values)
+    if wrong then
+        fail(wrong)
     end
 
     if locations == 0 then
@@ -175,6 +181,7 @@ function _M.location(...)
         may_hold = values.origin_blocking_edge > 0,
         statuses = next(statuses) and statuses or nil,
         directives = for_sidecar,
+        open_directives = directives.without_secrets(for_sidecar),
         digest = canonical == "" and "" or md5(canonical),
     }
 

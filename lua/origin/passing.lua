@@ -73,14 +73,14 @@ function _M.on(method, path, virtual_path, root, settings)
         return
     end
 
-    -- The request once more, as Plan would get it: whatever a client calls
-    -- its headers, these are ours.
+    -- The request once more, as Plan would get it, without secrets: it becomes
+    -- a header. Whatever a client calls its headers, these are ours.
     set_header("X-Origin-Request", encode_base64(encode(messages.PlanRequest, {
         document_root = root,
         path = path,
         virtual_path = virtual_path,
         args = var.args or "",
-        directives = settings.directives,
+        directives = settings.open_directives,
         method = method,
         request_id = var.request_id,
     })))

@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local date = require "origin.http.date"
 local messages = require "origin.rpc.messages"
 local pieces = require "origin.pieces"
+local remote_source = require "origin.remote.source"
 local results = require "origin.results"
 local wire = require "origin.rpc.wire"
 
@@ -61,6 +62,14 @@ local function decode_source(text, from, to)
         nsec = nsec + SECOND
     end
 
+    local remote
+    if message.remote then
+        remote, err = remote_source.read(message.remote)
+        if not remote then
+            return nil, err
+        end
+    end
+
     local source = {
         path = message.path or "",
         size = message.size or 0,
@@ -68,6 +77,7 @@ local function decode_source(text, from, to)
         sec = tonumber((ns - nsec) / SECOND),
         nsec = tonumber(nsec),
         growing = (message.growing or 0) > 0,
+        remote = remote,
     }
 
     if known_count == MAX_KNOWN then
@@ -173,8 +183,13 @@ end
 
 delimited_fields[7] = function(plan, text, from, to)
     local source, err = decode_source(text, from, to)
+    if not source then
+        return nil, err
+    end
+
     plan.sources[#plan.sources + 1] = source
-    return source, err
+    plan.has_remotes = plan.has_remotes or source.remote ~= nil
+    return true
 end
 
 delimited_fields[10] = function(plan, text, from, to)
@@ -285,12 +300,18 @@ function _M.decode(text, from, to)
         return nil, "the parts do not add up to the length"
     end
 
+    plan.files = plan.sources
+    if plan.has_remotes then
+        remote_source.split(plan)
+    end
+
     plan.cost = plan.cost + pieces.cost(plan)
 
     -- A refusal that names neither a source nor a time to live would be kept
-    -- for ever.
+    -- for ever, and files on other servers cannot be looked at.
     plan.may_keep = plan.cache_class ~= _M.CACHE_NONE
-                    and (plan.ttl > 0 or #plan.sources > 0)
+                    and (plan.ttl > 0
+                         or #plan.files > 0 and not plan.has_remotes)
     return plan
 end
 
@@ -318,6 +339,33 @@ function _M.refuse(result_name, status, sentence, headers)
     pieces.add_inline(plan, sentence .. "\n")
     plan.content_length = str_format("%d", plan.length)
     return plan
+end
+
+
+-- Makes the answer to a request whose plan met a failure of another server
+-- (remote/fetch.lua).
+function _M.refuse_remote(plan, failure)
+    local refusal = _M.refuse(failure.result, failure.status,
+                              failure.sentence)
+    refusal.context = results.context(results.numbers[failure.result],
+                                      plan.context.kind)
+    refusal.format = plan.format
+    return refusal
+end
+
+
+-- Returns how a plan has a file requested that another plan has as a source; or
+-- nil where it is another version or not in it.
+function _M.remote_of(plan, source)
+    local remotes = plan.remotes or {}
+    for i = 1, #remotes do
+        if remote_source.identity(remotes[i]) == remote_source.identity(source)
+        then
+            return remotes[i].remote
+        end
+    end
+
+    return nil
 end
 
 

@@ -2,7 +2,8 @@
 --
 -- A question: key (= prefix .. path .. "/" .. virtual_path .. suffix), root,
 -- path, virtual_path, args, directives, method, request_id, read_ahead,
--- may_hold (whether the answer may be kept back until a segment has come).
+-- may_hold (whether the answer may be kept back until a segment has come),
+-- recheck (nil or 1: files on other servers are looked at anew).
 
 local client = require "origin.rpc.client"
 local encode = require "origin.rpc.encode"
@@ -85,6 +86,7 @@ function _M.ask(question, read_ahead)
         method = question.method,
         request_id = question.request_id,
         read_ahead = read_ahead,
+        recheck = question.recheck,
     })
 
     local reply, err, unreachable = client.plan(question.root

@@ -1,8 +1,9 @@
 -- Where plans are kept: decoded ones of this worker over encoded ones in
 -- memory that all workers share.
 --
--- A plan is used only while all its sources are what they were when it was
--- made; that is looked up at every use.
+-- A plan is used only while all its files are what they were when it was made;
+-- that is looked up at every use. Of those on other servers, only as long as
+-- its time to live says.
 
 local bit = require "bit"
 local files = require "origin.files"
@@ -53,7 +54,7 @@ local function is_valid(plan)
         return false
     end
 
-    local sources = plan.sources
+    local sources = plan.files
     for i = 1, #sources do
         if not unchanged(sources[i]) then
             return false

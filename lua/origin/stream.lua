@@ -16,7 +16,7 @@ local str_sub = string.sub
 local FLUSH = 524288
 
 
-local _M = {}
+local _M = { FLUSH = FLUSH }
 
 
 -- Sends bytes [from, to) of a plan's body out of its open files. kept: a list

@@ -11,6 +11,7 @@ import click
 
 from sidecar.cli import listens, probe
 from sidecar.cli.nginx import Nginx
+from sidecar.cli.trust import trust
 from sidecar.service.key_files import FOLDER
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -62,13 +63,15 @@ class Instance:
         return self.root / "logs" / name
 
     def make_folders(self, nginx: Nginx) -> None:
-        """Makes the folders that openresty.conf expects, and ``modules.d`` for this ``nginx``."""
-        for name in ("logs", "tmp", "modules.d"):
+        """Makes what openresty.conf expects: folders, ``modules.d`` for this ``nginx``, and whom
+        it trusts."""
+        for name in ("logs", "tmp", "cache", "modules.d"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         # The root of live channels; it may as well be a link to a disk with more room.
         (self.root / "live" / "channels").mkdir(parents=True, exist_ok=True)
         self.sockets.mkdir(mode=0o750, exist_ok=True)
         (self.root / "modules.d" / "origin.conf").write_text(nginx.main_context())
+        trust(self.root / "cert" / "ca.pem")
 
     def make(
         self,

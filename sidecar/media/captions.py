@@ -17,4 +17,6 @@ def has_captions(source: Source, samples: Samples) -> bool:
     """Whether the first pictures of ``samples``, of a video in ``source``, hold closed captions."""
     count = len(_LOOK)
     first = zip(_LOOK, samples.offset[:count].tolist(), samples.size[:count].tolist(), strict=False)
-    return any(_CC_DATA in source.read(offset, min(most, size)) for most, offset, size in first)
+    pieces = [(offset, min(most, size)) for most, offset, size in first]
+    source.expect([(offset, offset + length) for offset, length in pieces])
+    return any(_CC_DATA in source.read(offset, length) for offset, length in pieces)

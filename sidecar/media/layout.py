@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sidecar.boxes.header import BoxHeader, read_header
 from sidecar.boxes.leaf import Leaf
 from sidecar.errors import InvalidMedia, UnsupportedMedia
+from sidecar.media.far import expect_fragments
 from sidecar.storage.source import Source
 
 # A 24-hour moov of a film with many tracks is 60 MB.
@@ -106,6 +107,8 @@ def read_layout(source: Source) -> Layout:
         if header.type == b"moov" and moov is None:
             moov = _moov(_whole(source, window, header, window_at, MAX_MOOV), header, position)
         elif header.type == b"moof":
+            if not moofs and source.identity.is_remote:
+                expect_fragments(source, position)
             moof_bytes += length
             if len(moofs) == most_moofs:
                 raise UnsupportedMedia(

@@ -25,10 +25,11 @@ _CONTENT = "content_by_lua_block"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What outer blocks say. ``flags``: directives that are on or off. ``in_location``: whether
-    one of the blocks is a location. ``log``: a ``log_by_lua`` that is inherited."""
+    """What outer blocks say. ``flags``: directives that are on or off, and the arguments of those
+    that have any. ``in_location``: whether one of the blocks is a location. ``log``: a
+    ``log_by_lua`` that is inherited."""
 
-    flags: dict[str, bool] = field(default_factory=dict)
+    flags: dict[str, bool | str] = field(default_factory=dict)
     in_location: bool = False
     has_alias: bool = False
     log: Statement | None = None
@@ -48,11 +49,17 @@ class Work:
     streaming: int = 0
 
 
-def own_flags(block: tuple[Statement, ...], notes: Notes) -> dict[str, bool]:
-    """The flags that stand in ``block`` itself."""
-    flags: dict[str, bool] = {}
+def own_flags(block: tuple[Statement, ...], notes: Notes) -> dict[str, bool | str]:
+    """The flags that stand in ``block`` itself, and what has arguments."""
+    flags: dict[str, bool | str] = {}
     for one in block:
         name = original.ANCESTORS.get(one.directive, one.directive)
+        if name in original.VALUES:
+            value = original.value(name, one.args)
+            if value is None:
+                notes.leave_out(one, "its arguments cannot be carried over")
+            else:
+                flags[name] = value
         if name not in original.FLAGS:
             continue
         if one.args not in ((), ("on",), ("off",)):
@@ -70,7 +77,7 @@ def server(statement: Statement, scope: Scope, work: Work) -> Statement:
     found = each(block, lambda one: _in_server(one, inner, work))
     if work.streaming == before and any(inner.flags.get(one) for one in original.HANDLERS):
         work.notes.say(statement, r"this server streams: a location ~ \.[is]sml?/ is made for it")
-        found = (*found, _own_location(inner, work))
+        found = (*found, _own_location(_signing(statement, inner, work), work))
     if work.streaming > before and work.log_lua:
         found = _logging(found, inner, work)
     if work.streaming > before and not any(map(is_ingest, block)):
@@ -101,7 +108,7 @@ def carried(one: Statement, notes: Notes) -> list[Statement]:
     is left out."""
     if not original.is_its_own(one.directive) and one.directive not in original.ANCESTORS:
         return [one]
-    if one.directive in original.FLAGS or one.directive in original.ANCESTORS:
+    if one.directive in (*original.FLAGS, *original.VALUES, *original.ANCESTORS):
         return []
     if one.directive == original.LICENSE:
         notes.say(
@@ -109,11 +116,8 @@ def carried(one: Statement, notes: Notes) -> list[Statement]:
             "the license key of the original is none here: license/license.key takes its place",
         )
         return []
-    if one.directive in original.PENDING:
-        reason = original.PENDING[one.directive]
-    else:
-        near = original.nearest(one.directive)
-        reason = "it is unknown" + (f' (did you mean "{near}"?)' if near else "")
+    near = original.nearest(one.directive)
+    reason = "it is unknown" + (f' (did you mean "{near}"?)' if near else "")
     notes.leave_out(one, reason)
     source = " ".join(write((replace(one, text=None, apart=False),)).split())
     comment = replace(one, comment=f" {source}  ({reason})", directive="", args=(), text=None)
@@ -152,6 +156,7 @@ def location(statement: Statement, scope: Scope, work: Work) -> Statement:
         work.notes.say(
             statement, "usp_handle_api takes all of this location: what streams needs another one"
         )
+    inner = _signing(statement, inner, work)
     content = _content(inner, work)
     if scope.has_alias and not any(one.directive in ("alias", "root") for one in block):
         work.notes.say(statement, "the alias of the outer location is not followed: say root")
@@ -161,7 +166,7 @@ def location(statement: Statement, scope: Scope, work: Work) -> Statement:
     return statement.with_block(found)
 
 
-def _streams(statement: Statement, own: dict[str, bool], inner: Scope, outer: Scope) -> bool:
+def _streams(statement: Statement, own: dict[str, bool | str], inner: Scope, outer: Scope) -> bool:
     if any(own.get(name) for name in original.HANDLERS):
         return True
     if statement.directive == "if" or not any(inner.flags.get(name) for name in original.HANDLERS):
@@ -180,11 +185,25 @@ def names_manifests(statement: Statement) -> bool:
     return _NAMES_MANIFESTS.search(" ".join(statement.args)) is not None
 
 
+def _signing(statement: Statement, scope: Scope, work: Work) -> Scope:
+    """``scope`` without keys where requests cannot be signed with them."""
+    said = [bool(scope.flags.get(name)) for name in original.SIGNING[:3]]
+    if all(said) or not any(said[:2]):
+        return scope
+    work.notes.lost += 1
+    work.notes.say(
+        statement, "the keys are left out: s3_access_key, s3_secret_key and s3_region go together"
+    )
+    kept = {name: on for name, on in scope.flags.items() if name not in original.SIGNING}
+    return replace(scope, flags=kept)
+
+
 def _content(scope: Scope, work: Work) -> Statement:
-    flags = [name for name in original.FLAGS if scope.flags.get(name)]
-    if original.API in flags:
-        flags = [original.API]
-    return Statement(directive=_CONTENT, args=(f" {work.objects.name(flags)}:content() ",))
+    on = {name: value for name, value in scope.flags.items() if value}
+    if original.API in on:
+        on = {original.API: True}
+    said = [name if value is True else f"{name} {value}" for name, value in on.items()]
+    return Statement(directive=_CONTENT, args=(f" {work.objects.name(said)}:content() ",))
 
 
 def _streaming(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sidecar.migrate.original import FLAGS
+from sidecar.migrate.original import FLAGS, VALUES
 
 # What a name says of its directives, in the order of FLAGS.
 _WORDS = {
@@ -27,7 +27,8 @@ class Objects:
         return bool(self._names)
 
     def name(self, flags: Iterable[str]) -> str:
-        """The object with exactly the directives ``flags`` on."""
+        """The object with exactly the directives ``flags``: those that are on, by their names, and
+        others with their arguments."""
         wanted = frozenset(flags)
         if wanted not in self._names:
             base = _base(wanted)
@@ -45,13 +46,21 @@ class Objects:
             parents = [other for other in order[:place] if other < flags]
             parent = max(parents, key=len, default=None)
             own = flags - parent if parent else flags
-            block = f"[[ {' '.join(f'{name} on;' for name in FLAGS if name in own)} ]]"
+            block = f"[[ {' '.join(_directive(one) for one in sorted(own, key=_place))} ]]"
             name = self._names[flags]
             if parent:
                 lines.append(f"{name} = origin.location({self._names[parent]}, {block})")
             else:
                 lines.append(f"{name} = origin.location {block}")
         return lines
+
+
+def _directive(one: str) -> str:
+    return f"{one};" if " " in one else f"{one} on;"
+
+
+def _place(one: str) -> int:
+    return (*FLAGS, *VALUES).index(one.partition(" ")[0])
 
 
 def _base(flags: frozenset[str]) -> str:
@@ -66,6 +75,8 @@ def _base(flags: frozenset[str]) -> str:
     ]
     if "usp_dynamic_time_shift_buffer_depth" in flags:
         handles = ["live", *(word for word in handles if word != "vod")]
+    if any(flag.startswith("ism_proxy_pass ") for flag in flags):
+        handles.append("remote")
     return "_".join([*handles, *(word for flag, word in _WORDS.items() if flag in flags)])
 
 

@@ -33,6 +33,7 @@ _NEUTRAL = {
     "error_page": "error_page 599 /",  # any list hides that of http
     "grpc_intercept_errors": "grpc_intercept_errors off",
     "limit_rate": "limit_rate 0",
+    "proxy_intercept_errors": "proxy_intercept_errors off",
     **{
         f"{phase}_by_lua{kind}": f"{phase}_by_lua_block"
         for phase in ("rewrite", "access", "header_filter", "body_filter", "log")
@@ -216,7 +217,7 @@ class _Main:
 
 def _key(one: Statement) -> tuple[str, ...]:
     """What may be there once only."""
-    if one.directive in ("lua_shared_dict", "log_format"):
+    if one.directive in ("lua_shared_dict", "log_format", "proxy_cache_path"):
         return (one.directive, one.args[0] if one.args else "")
     return (
         (one.directive, one.args[-1]) if one.directive == "map" and one.args else (one.directive,)

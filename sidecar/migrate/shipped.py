@@ -93,7 +93,7 @@ def _is_setting(one: Statement) -> bool:
     return (
         (name.startswith("lua_") and name != "lua_package_path")
         or (name == "map" and one.args[-1].startswith("$origin_"))
-        or name == "log_format"
+        or name in ("log_format", "proxy_cache_path")
         or name.endswith("_temp_path")
     )
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sidecar.errors import BadRequest, Forbidden, NotFound, StorageError
-from sidecar.storage.source import SourceIdentity
+from sidecar.storage.access import Access
+from sidecar.storage.local import open_local
+from sidecar.storage.remote import RemoteStore
+from sidecar.storage.source import Source, SourceIdentity
 
 MANIFEST_EXTENSIONS = frozenset({".ism"})
 MEDIA_EXTENSIONS = frozenset(
@@ -39,6 +42,32 @@ class Content:
     def folders(self) -> tuple[str, ...]:
         """What its sources may lie in."""
         return (self.root, *self.allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteContent:
+    """A server manifest or media file on another server. ``url``: canonical. ``name``: basename
+    without its extension."""
+
+    url: str
+    name: str
+    is_manifest: bool
+
+
+def remote_content(
+    access: Access, path: str, extensions: frozenset[str] = MANIFEST_EXTENSIONS | MEDIA_EXTENSIONS
+) -> RemoteContent:
+    """The content that the request path ``path`` names where the base of ``access`` stands for it.
+
+    Raises ``BadRequest`` for paths that cannot be those of files, ``NotFound`` for what is of no
+    kind that is served.
+    """
+    pure = PurePosixPath(path)
+    extension = pure.suffix.lower()
+    url = access.url_of(path)
+    if extension not in extensions:
+        raise NotFound(f"files named *{extension} are not served")
+    return RemoteContent(url=url, name=pure.stem, is_manifest=extension in MANIFEST_EXTENSIONS)
 
 
 def _inside_any(folders: tuple[str, ...], path: str) -> bool:
@@ -79,6 +108,16 @@ def resolve(
         is_manifest=extension in MANIFEST_EXTENSIONS,
         allowed=tuple(os.path.realpath(folder) for folder in allowed),
     )
+
+
+def open_content(
+    document_root: str, path: str, extensions: frozenset[str], store: RemoteStore | None
+) -> Source:
+    """The file that ``path`` names below ``document_root``, or in ``store`` where that stands for
+    it. Raises as ``resolve``, ``remote_content`` and whatever opens it."""
+    if store is not None and store.access.base:
+        return store.open(remote_content(store.access, path, extensions).url)
+    return open_local(resolve(document_root, path, extensions).path)
 
 
 def resolve_new(
@@ -128,7 +167,8 @@ def check_references(content: Content, references: Iterable[SourceIdentity]) -> 
     """Raises ``Forbidden`` unless the files that a media file of ``content`` refers to lie inside
     the document root or an allowed folder."""
     for reference in references:
-        if not _inside_any(content.folders, reference.path):
+        # A URL has been checked already, before it was asked for.
+        if not reference.is_remote and not _inside_any(content.folders, reference.path):
             raise Forbidden("the media file refers to a file outside the document root")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 import numpy as np
@@ -41,11 +41,20 @@ _OF_INLINE = -1
 class SourceTable:
     """The files of a presentation as every plan of it lists them.
 
-    ``last_modified``: of every answer that is made from them, Unix seconds.
+    ``last_modified``: of every answer that is made from them, Unix seconds. ``remote``: how those
+    on other servers are requested; ``expires_ms``: until when all of that is accepted, Unix
+    milliseconds, 0 = for ever.
     """
 
-    def __init__(self, identities: Iterable[SourceIdentity], last_modified: int) -> None:
+    def __init__(
+        self,
+        identities: Iterable[SourceIdentity],
+        last_modified: int,
+        remote: Callable[[SourceIdentity], origin_pb2.Remote] | None = None,
+    ) -> None:
+        self.expires_ms = 0
         self._last_modified = last_modified
+        self._remote = remote
         self._messages: list[origin_pb2.Source] = []
         self._position: dict[str, int] = {}
         self._common: dict[tuple[str, CacheClass, str, str], bytes] = {}
@@ -59,7 +68,12 @@ class SourceTable:
         if position is None:
             position = self._position[identity.path] = len(self._messages)
             self._common.clear()
-            self._messages.append(source_message(identity))
+            message = source_message(identity)
+            if self._remote is not None and identity.is_remote:
+                message.remote.CopyFrom(self._remote(identity))
+                ends = (self.expires_ms, message.remote.expires_ms)
+                self.expires_ms = min(filter(None, ends), default=0)
+            self._messages.append(message)
         return position
 
     @property
@@ -207,6 +221,8 @@ def _content(identity: SourceIdentity) -> bytes:
     sizes, and the times in the boxes before them, are those of one recording only."""
     if identity.growing:
         return b"g"
+    if identity.etag:
+        return b"e%d:%s:" % (identity.size, identity.etag.encode())
     return b"f%d:%d:" % (identity.size, identity.mtime_ns)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import closing
 
 from sidecar.errors import NotFound
 from sidecar.formats.directives import is_on
 from sidecar.formats.hds.packaged import packaged_fragment
 from sidecar.mux.plan import Plan
-from sidecar.service.content import PACKAGED_EXTENSIONS, resolve
-from sidecar.service.convert import SourceTable
-from sidecar.storage.local import open_local
+from sidecar.service.content import PACKAGED_EXTENSIONS, open_content
+from sidecar.storage.remote import RemoteStore
 from sidecar.storage.source import ReadRange, SourceIdentity
 
 DIRECTIVE = "usp_handle_f4f"
@@ -24,25 +24,28 @@ def is_packaged(path: str, directives: Mapping[str, tuple[str, ...]]) -> bool:
 
 
 def packaged_answer(
-    document_root: str, path: str, virtual_path: str, read: ReadRange
-) -> tuple[Plan, SourceTable]:
+    document_root: str,
+    path: str,
+    virtual_path: str,
+    read: ReadRange,
+    store: RemoteStore | None = None,
+) -> tuple[Plan, tuple[SourceIdentity, ...]]:
     """The plan of ``Seg1-Frag7`` of ``/dir/nameSeg1.f4f``, and the files that it depends on.
 
     Raises ``NotFound`` when the segment, its index or the fragment does not exist, and what
-    ``resolve`` and ``packaged_fragment`` raise.
+    ``open_content`` and ``packaged_fragment`` raise.
     """
     match = _VIRTUAL_PATH.fullmatch(virtual_path)
     if match is None or not path.endswith(f"{match['segment']}.f4f"):
         raise NotFound("no fragment has this name")
     file, index = (
-        _identity(document_root, name) for name in (path, path.removesuffix(".f4f") + ".f4x")
+        _identity(document_root, name, store) for name in (path, path.removesuffix(".f4f") + ".f4x")
     )
     segment = int(match["segment"].removeprefix("Seg"))
     plan = packaged_fragment(index, file, segment, int(match["fragment"]), read)
-    newest = max(file.mtime_ns, index.mtime_ns)
-    return plan, SourceTable((file, index), newest // 1_000_000_000)
+    return plan, (file, index)
 
 
-def _identity(document_root: str, path: str) -> SourceIdentity:
-    with open_local(resolve(document_root, path, PACKAGED_EXTENSIONS).path) as source:
+def _identity(document_root: str, path: str, store: RemoteStore | None) -> SourceIdentity:
+    with closing(open_content(document_root, path, PACKAGED_EXTENSIONS, store)) as source:
         return source.identity

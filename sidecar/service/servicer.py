@@ -12,22 +12,23 @@ import structlog
 
 from sidecar.clock import monotonic_ns, now_ns
 from sidecar.errors import (
+    Forbidden,
     FragmentNotAvailable,
     MediaError,
     NoLicense,
     NotFound,
     OriginError,
+    Replaced,
     Result,
     StorageError,
+    StorageTimeout,
 )
 from sidecar.formats.directives import seconds
 from sidecar.formats.registry import find
-from sidecar.formats.spec import Answer, Request, RequestKind, StoredAnswer
+from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.license.terms import VOD, License
-from sidecar.media.options import parse_options
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
-from sidecar.service.content import resolve
-from sidecar.service.convert import SourceTable, refusal, write_plan
+from sidecar.service.convert import refusal, write_plan
 from sidecar.service.edges import Edges, set_at
 from sidecar.service.licensing import DIRECTIVE, Licensing, lasting_ms
 from sidecar.service.live import (
@@ -39,17 +40,21 @@ from sidecar.service.live import (
     is_live,
 )
 from sidecar.service.maker import Made, Maker
-from sidecar.service.packaged import is_packaged, packaged_answer
+from sidecar.service.packaged import is_packaged
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
+from sidecar.service.remote import ALLOW_SRC, ttl_ms
 from sidecar.service.spool import Spool
-from sidecar.service.static import (
-    LOOK_AGAIN_MS,
-    prefers_static,
-    static_answer,
-    yield_to_static,
+from sidecar.service.static import LOOK_AGAIN_MS, prefers_static, yield_to_static
+from sidecar.service.stored import (
+    in_thread,
+    packaged_reply,
+    reader,
+    static_reply,
+    stored_answer,
+    write_stored,
 )
-from sidecar.storage.local import open_local
+from sidecar.storage.remote import RemoteStore
 from sidecar.timeline.clips import WHOLE
 
 # More plans than this make a reply that is slower to move than to make anew.
@@ -58,7 +63,10 @@ MAX_READ_AHEAD = 64
 # follow each other, in another one, so that they need not wait for a whole film. More threads would
 # take the interpreter from each other, dozens of times for each segment.
 _MAKING = 1
-_ALLOW_SRC = "origin_allow_src"
+# Those that mostly wait for another server.
+_MAKING_REMOTE = 8
+# nginx waits ten seconds for a plan, and takes a process that is later for one that hangs.
+_REMOTE_SECONDS = 9.0
 _BLOCKING_EDGE = "origin_blocking_edge"
 
 _EXPECTED = frozenset(
@@ -107,9 +115,14 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         self._presentations = presentations
         self._licensing = licensing
         spool = Spool(None, 0) if spool is None else spool
-        self._maker, self._follower = (
-            Maker(spool, ThreadPoolExecutor(_MAKING, thread_name_prefix=name))
-            for name in ("make", "follow")
+        # A server that is slow holds up nothing that is made of local files.
+        self._maker, self._follower, self._remote_maker = (
+            Maker(spool, ThreadPoolExecutor(threads, thread_name_prefix=name))
+            for name, threads in (
+                ("make", _MAKING),
+                ("follow", _MAKING),
+                ("make-remote", _MAKING_REMOTE),
+            )
         )
         self._read = MediaReader()
         self._points = PublishingPoints(self._read)
@@ -127,13 +140,26 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             return origin_pb2.PlanReply(
                 plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
             )
-        return await self._plan(request, directives, license)
+        try:
+            store = self._presentations.stores.take(directives)
+        except StorageError as error:
+            return _refused(request, error, *_names(request, directives))
+        if store is None:
+            return await self._plan(request, directives, license, None)
+        try:
+            planned = self._plan(request, directives, license, store)
+            return await asyncio.wait_for(planned, _REMOTE_SECONDS)
+        except TimeoutError:
+            # What was begun goes on, and may be there when it is asked for again.
+            late = StorageTimeout("reading the content takes too long", path=store.access.base)
+            return _refused(request, late, *_names(request, directives))
 
     async def _plan(
         self,
         request: origin_pb2.PlanRequest,
         directives: dict[str, tuple[str, ...]],
         license: License,
+        store: RemoteStore | None,
     ) -> origin_pb2.PlanReply:
         format_name = kind_name = ""
         try:
@@ -147,12 +173,12 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 )
             if is_packaged(request.path, directives):
                 format_name, kind_name = "hds", "hds.packaged"
-                return await self._packaged(request, license)
+                return await packaged_reply(request, self._read, store, license)
             static = prefers_static(directives)
-            if (
-                static
-                and (stands := await asyncio.to_thread(_static, request, license)) is not None
-            ):
+            if static and store is not None and store.access.base:
+                # Whether a file stands there would have to be asked for each of them.
+                request.read_ahead = 0
+            if static and (stands := await static_reply(request, store, license)) is not None:
                 return stands
             found = find(request.virtual_path)
             if found is None:
@@ -162,42 +188,37 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             reply = origin_pb2.PlanReply()
             stored = None
             if kind.stored is not None:
-                stored = await asyncio.to_thread(self._answer_stored, kind.stored, request)
-            if stored is not None:
-                ttl_ms = lasting_ms(license)
-                write_plan(
-                    reply.plan,
-                    stored[0].plan,
-                    stored[1],
-                    format_name,
-                    kind=kind_name,
-                    ttl_ms=ttl_ms,
+                stored = await in_thread(
+                    store, stored_answer, kind.stored, request, self._read, store
                 )
+            if stored is not None:
+                await write_stored(reply.plan, *stored, store, license, format_name, kind_name)
                 return reply
             if is_live(request.path):
+                if store is not None and store.access.base:
+                    raise NotFound("live presentations are not served from other servers")
                 await self._live(kind, match, request, directives, reply)
                 for message in (reply.plan, *(one.plan for one in reply.ahead)):
                     message.ttl_ms = lasting_ms(license)
                 return reply
-            loaded = await self._presentations.get(
-                request.document_root, request.path, directives.get(_ALLOW_SRC, ())
-            )
-            answer = await self._answer(kind, match, request, loaded, directives)
-            ttl_ms = lasting_ms(license)
+            loaded, answer = await self._loaded_answer(kind, match, request, store, directives)
+            lasting = lasting_ms(license)
+            sources = loaded.sources
+            if loaded.remote is not None:
+                sources = await loaded.remote.table(recheck=bool(request.recheck))
+                remote = (loaded.remote.store, loaded.remote.identities, sources)
+                lasting = min(lasting, ttl_ms(*remote, answer.plan.cache_class))
             if static:
-                ttl_ms = min(ttl_ms, LOOK_AGAIN_MS)
-            written = (loaded.sources, format_name)
-            write_plan(reply.plan, answer.plan, *written, kind=kind_name, ttl_ms=ttl_ms)
+                lasting = min(lasting, LOOK_AGAIN_MS)
+            written = (sources, format_name)
+            write_plan(reply.plan, answer.plan, *written, kind=kind_name, ttl_ms=lasting)
             for virtual_path, plan in answer.ahead:
                 ahead = reply.ahead.add(virtual_path=virtual_path)
-                write_plan(ahead.plan, plan, *written, kind=kind_name, ttl_ms=ttl_ms)
+                write_plan(ahead.plan, plan, *written, kind=kind_name, ttl_ms=lasting)
             if static:
-                await asyncio.to_thread(yield_to_static, request, reply)
+                await in_thread(store, yield_to_static, request, store, reply)
         except OriginError as error:
-            _log_failure(request, error, kind_name)
-            return origin_pb2.PlanReply(
-                plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
-            )
+            return _refused(request, error, format_name, kind_name)
         except Exception:
             log.exception("fault", **_of_request(request), kind=kind_name)
             return origin_pb2.PlanReply(
@@ -281,35 +302,29 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         key = (question.virtual_path, question.args, tuple(sorted(question.directives.items())))
         # Segments stay what they are, other answers go on with what is received.
         made = point.made if kind.follows else Made()
-        answer = await self._maker.answer(made, key, make, question.read_ahead)
+        maker = self._follower if kind.follows else self._maker
+        answer = await maker.answer(made, key, make, question.read_ahead)
         return await asyncio.to_thread(_seal, point, asked, answer)
 
-    async def _packaged(
-        self, request: origin_pb2.PlanRequest, license: License
-    ) -> origin_pb2.PlanReply:
-        plan, sources = await asyncio.to_thread(
-            packaged_answer, request.document_root, request.path, request.virtual_path, self._read
-        )
-        reply = origin_pb2.PlanReply()
-        write_plan(
-            reply.plan, plan, sources, "hds", kind="hds.packaged", ttl_ms=lasting_ms(license)
-        )
-        return reply
-
-    def _answer_stored(
-        self, answer: StoredAnswer, request: origin_pb2.PlanRequest
-    ) -> tuple[Answer, SourceTable] | None:
-        """The answer from a media file that need not be indexed, and the file as its source."""
-        content = resolve(request.document_root, request.path)
-        if content.is_manifest:
-            raise NotFound("no manifest or segment has this name")
-        source = open_local(content.path)
-        source.close()
-        identity = source.identity
-        found = answer(parse_options({}, request.args), identity, self._read)
-        if found is None:
-            return None
-        return found, SourceTable((identity,), identity.mtime_ns // 1_000_000_000)
+    async def _loaded_answer(
+        self,
+        kind: RequestKind,
+        match: re.Match[str],
+        request: origin_pb2.PlanRequest,
+        store: RemoteStore | None,
+        directives: dict[str, tuple[str, ...]],
+    ) -> tuple[LoadedPresentation, Answer]:
+        """The presentation and the answer made of it."""
+        where = (request.document_root, request.path, directives.get(ALLOW_SRC, ()), store)
+        loaded = await self._presentations.get(*where, recheck=bool(request.recheck))
+        try:
+            return loaded, await self._answer(kind, match, request, loaded, directives)
+        except Replaced:
+            if store is None:
+                raise
+        # A file was replaced while it was read; now it is known to be another one.
+        loaded = await self._presentations.get(*where)
+        return loaded, await self._answer(kind, match, request, loaded, directives)
 
     async def _answer(
         self,
@@ -319,6 +334,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         loaded: LoadedPresentation,
         directives: dict[str, tuple[str, ...]],
     ) -> Answer:
+        remote = loaded.remote
         selected, clip = loaded.presentation, WHOLE
         if kind.lists:
             selected, clip = loaded.selection(request.args)
@@ -330,7 +346,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             options=loaded.options(request.args),
             virtual_path=request.virtual_path,
             match=match,
-            read=self._read,
+            read=self._read if remote is None else reader(self._read, remote.store),
             read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
             directives=directives,
         )
@@ -348,7 +364,10 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             )
 
         question = (request.virtual_path, request.args, tuple(sorted(asked.directives.items())))
-        maker = self._follower if kind.follows else self._maker
+        if remote is not None:
+            maker = self._remote_maker
+        else:
+            maker = self._follower if kind.follows else self._maker
         return await maker.answer(loaded.made, question, make, asked.read_ahead)
 
 
@@ -358,15 +377,6 @@ def _seal(point: PublishingPoint, asked: Request, answer: Answer) -> _Sealed:
         plans=tuple(point.seal(asked, plan) for plan in plans),
         ahead=tuple(path for path, _ in answer.ahead),
     )
-
-
-def _static(request: origin_pb2.PlanRequest, license: License) -> origin_pb2.PlanReply | None:
-    found = static_answer(request.document_root, request.path, request.virtual_path)
-    if found is None:
-        return None
-    reply = origin_pb2.PlanReply()
-    write_plan(reply.plan, *found, kind="static", ttl_ms=lasting_ms(license))
-    return reply
 
 
 def _names(
@@ -389,12 +399,21 @@ def _of_request(request: origin_pb2.PlanRequest) -> dict[str, object]:
     }
 
 
+def _refused(
+    request: origin_pb2.PlanRequest, error: OriginError, format_name: str, kind_name: str
+) -> origin_pb2.PlanReply:
+    _log_failure(request, error, kind_name)
+    return origin_pb2.PlanReply(
+        plan=refusal(error.result, error.sentence, format_name, kind=kind_name)
+    )
+
+
 def _log_failure(request: origin_pb2.PlanRequest, error: OriginError, kind_name: str) -> None:
     fields = _of_request(request) | {"kind": kind_name}
     fields |= {"result": error.result.name, "reason": error.sentence}
     if isinstance(error, MediaError):
         fields |= {"file": error.path, "box": error.box_path, "offset": error.offset}
-    elif isinstance(error, StorageError):
+    elif isinstance(error, StorageError | NotFound | Forbidden):
         fields |= {"file": error.path}
     said = {name: value for name, value in fields.items() if value not in ("", None)}
     if error.result in _EXPECTED:

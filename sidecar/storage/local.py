@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 
 from sidecar.errors import InvalidMedia, NotFound, StorageError
 from sidecar.storage.source import SourceIdentity
@@ -60,6 +61,9 @@ class LocalSource:
             position += len(piece)
             left -= len(piece)
         return b"".join(pieces)
+
+    def expect(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Does nothing: the kernel reads ahead."""
 
     def close(self) -> None:
         """Closes the file; further reads raise ``StorageError``. Closing twice is allowed."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """A local file at one moment. Equal identities mean unchanged content.
+    """A file at one moment. Equal identities mean unchanged content.
 
-    ``path`` is absolute with symlinks resolved; ``size`` in bytes; ``mtime_ns`` nanoseconds since
-    the Unix epoch. ``growing``: the file is written at its end only, so that its first ``size``
-    bytes stay as they are; ``mtime_ns`` is 0 then.
+    ``path`` is absolute with symlinks resolved, or the URL of a file on another server: without
+    query and user, percent-encoded; ``size`` in bytes; ``mtime_ns`` nanoseconds since the Unix
+    epoch, 0 where a server does not say; ``inode`` is 0 there. ``growing``: the file is written at
+    its end only, so that its first ``size`` bytes stay as they are; ``mtime_ns`` is 0 then.
+    ``etag``: the strong entity tag with its quotes that a server gives the file, "" when none.
     """
 
     path: str
@@ -21,6 +23,11 @@ class SourceIdentity:
     mtime_ns: int
     inode: int
     growing: bool = False
+    etag: str = ""
+
+    @property
+    def is_remote(self) -> bool:
+        return self.path.startswith(("http://", "https://"))
 
 
 # ``read(identity, offset, length)``: exactly that many bytes of that file, for rows that rewrite
@@ -40,6 +47,11 @@ class Source(Protocol):
         Raises ``InvalidMedia`` (path, offset) when the content ends before, ``StorageError``
         when reading fails.
         """
+        ...
+
+    def expect(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Says what will be read soon, in its order: pieces by their first byte and the one after
+        their last. What is near does nothing about it."""
         ...
 
     def close(self) -> None: ...

@@ -47,14 +47,15 @@ def test_lua_blocks_hold_no_logic(entries: list[Any]) -> None:
     blocks = [entry for _, entry in entries if entry["directive"].endswith("_by_lua_block")]
     assert blocks
     for block in blocks:
-        lines = [line.strip() for line in block["args"][0].strip().splitlines()]
+        lines = [line.strip() for line in block["args"][-1].strip().splitlines()]
         if block["directive"] == "init_by_lua_block":
             call = r"\w+ = (require \"origin\"|origin\.location \[\[.*\]\])"
             call += r"|origin\.http \[\[.*\]\]"
             assert all(re.fullmatch(call, line) for line in lines), lines
         else:
             assert len(lines) == 1
-            call = r"\w+:content\(\)|origin\.(log|metrics|alive|ready|passed|start_worker)\(\)"
+            call = r"\w+:content\(\)|(return )?origin\.(log|metrics|alive|ready|passed|start_worker"
+            call += r"|upstream|connect)\(\)"
             assert re.fullmatch(call, lines[0])
 
 
@@ -79,7 +80,9 @@ def test_every_path_of_nginx_is_below_the_prefix(entries: list[Any]) -> None:
 
 def test_sockets_are_relative_and_only_lua_reaches_the_sidecar(entries: list[Any]) -> None:
     listens = args(entries, "listen")
-    assert listens == [["unix:sockets/bridge.sock"], ["127.0.0.1:18080"], ["8080"]]
+    fetch, bridge = "unix:sockets/fetch.sock", "unix:sockets/bridge.sock"
+    assert listens == [[fetch], [bridge], ["127.0.0.1:18080"], ["8080"]]
+    assert f'"{fetch}"' in (ROOT / "lua/origin/remote/fetch.lua").read_text()
     passed = args(entries, "grpc_pass")
     one = ["grpc://unix:sockets/sidecar-$http_x_origin_worker.sock"]
     assert passed == [["grpc://$origin_process"], one]
@@ -90,7 +93,6 @@ def test_sockets_are_relative_and_only_lua_reaches_the_sidecar(entries: list[Any
         if entry["directive"] == "map" and "$origin_process" in entry["args"]
     )
     assert chosen == {"": ["sidecar"], "default": [one[0].removeprefix("grpc://")]}
-    bridge = "unix:sockets/bridge.sock"
     assert bridge in (ROOT / "lua/origin/rpc/client.lua").read_text()
     rpc = ["=", "/origin.v1.Origin/Plan"]
     assert rpc in args(entries, "location")
@@ -106,6 +108,7 @@ def test_an_asset_has_one_process_until_that_fails(entries: list[Any]) -> None:
     assert servers == [
         ["unix:sockets/sidecar-0.sock", "max_fails=1", "fail_timeout=1s"],
         ["unix:sockets/ingest-0.sock", "max_fails=0"],
+        ["0.0.0.1"],
     ]
     assert args(entries, "hash") == [["$http_x_origin_asset", "consistent"]] * 2
 
@@ -130,6 +133,49 @@ def test_metrics_and_health_are_for_this_machine_only(entries: list[Any]) -> Non
     assert rules == [["127.0.0.1"], ["all"]]
     answered = [one["args"] for one in server if one["directive"] == "location"]
     assert answered == [["=", "/metrics"], ["=", "/healthz"], ["=", "/readyz"], ["/"]]
+
+
+def fetch_server(entries: list[Any]) -> list[Any]:
+    """All directives of the server that gets slices from other servers."""
+    (server,) = [
+        entry["block"]
+        for _, entry in entries
+        if entry["directive"] == "server"
+        and any(one["args"] == ["unix:sockets/fetch.sock"] for one in entry.get("block", []))
+    ]
+    return [one for _, one in walk(server)]
+
+
+def test_what_is_fetched_lies_where_lua_reads_it(entries: list[Any]) -> None:
+    (cache,) = args(entries, "proxy_cache_path")
+    assert cache[0] == "cache"
+    assert {"levels=1:2", "use_temp_path=off"} <= set(cache[1:])
+    assert any(word.startswith("max_size=") for word in cache)
+    slices = (ROOT / "lua/origin/remote/slices.lua").read_text()
+    assert 'prefix() .. "cache/"' in slices
+    server = {one["directive"]: one["args"] for one in fetch_server(entries)}
+    assert server["proxy_cache_key"] == ["$http_x_origin_key"]
+    (silence,) = server["proxy_read_timeout"]
+    assert (
+        f"SILENCE = {silence.removesuffix('s')}\n"
+        in (ROOT / "lua/origin/remote/fetch.lua").read_text()
+    )
+
+
+def test_nothing_of_a_signature_is_logged_or_handed_on(entries: list[Any]) -> None:
+    server = fetch_server(entries)
+    words = {one["directive"]: one["args"] for one in server}
+    assert words["access_log"] == ["off"]
+    assert words["error_log"] == ["logs/error.log", "emerg"]
+    assert words["proxy_ssl_verify"] == ["on"]
+    taken = {
+        one["args"][0]: one["args"][1] for one in server if one["directive"] == "proxy_set_header"
+    }
+    lua = (ROOT / "lua/origin/remote/fetch.lua").read_text()
+    named = set(re.findall(r'"(X-Origin-\w+): ', lua))
+    assert named
+    assert named == {name for name in taken if name.startswith("X-Origin-")}
+    assert all(taken[name] == "" for name in named)
 
 
 def test_every_variable_of_the_log_has_a_value(entries: list[Any]) -> None:

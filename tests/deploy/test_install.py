@@ -85,7 +85,7 @@ def test_everything_is_in_its_place(installed: Installed) -> None:
     assert installed.files() == OUTSIDE
     assert {path.name for path in installed.lib.iterdir()} == {
         *("sidecar", "lua", "docs", "venv"),
-        *("openresty.conf", "README.md", "LICENSE", "installed.json"),
+        *("openresty.conf", "README.md", "LICENSE", "installed.json", "sidecar-network.conf"),
     }
     assert installed.conf.read_bytes() == (ROOT / "openresty.conf").read_bytes()
 

@@ -25,6 +25,7 @@ SIDECAR = DEPLOY / "origin-sidecar.service"
 NGINX = DEPLOY / "origin-nginx.service"
 PREPARE = DEPLOY / "origin-prepare.service"
 UNITS = (SIDECAR, NGINX, PREPARE)
+NETWORK = DEPLOY / "sidecar-network.conf"
 
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is not installed"
@@ -170,6 +171,40 @@ def test_what_the_filters_forbid() -> None:
         sys.executable, ROOT / "tests/support/sandbox.py", SIDECAR, sys.executable, "-c", tried
     )
     assert done.stdout.split() == ["97", "1", "1"], done.stderr
+
+
+def test_the_drop_in_opens_the_network(units: Path) -> None:
+    """For content on other servers; and all else stays confined."""
+    drop_in = units / "origin-sidecar.service.d" / "network.conf"
+    drop_in.parent.mkdir()
+    shutil.copyfile(NETWORK, drop_in)
+    path = {"SYSTEMD_UNIT_PATH": f"{units}:"}
+    done = run("systemd-analyze", "verify", units / SIDECAR.name, **path)
+    assert [line for line in done.stderr.splitlines() if "origin" in line or "drop" in line] == []
+    assert done.returncode == 0, done.stderr
+    # The tool that rates units looks into drop-ins of units by their names only.
+    own, added = settings(SIDECAR), settings(NETWORK)
+    assert added["PrivateNetwork"] == ["no"] and added["IPAddressDeny"] == [""]
+    both = units / "both.service"
+    both.write_text(f"{SIDECAR.read_text()}\n[Service]\n{_service_of(NETWORK)}")
+    tried = (
+        "import socket, os\n"
+        "for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):\n"
+        "    socket.socket(family).close()\n"
+        "print(socket.getaddrinfo('localhost', 80)[0][4][1])\n"
+        "try:\n"
+        "    socket.socket(socket.AF_PACKET)\n"
+        "except OSError as error:\n"
+        "    print(error.errno)\n"
+    )
+    sandbox = ROOT / "tests/support/sandbox.py"
+    done = run(sys.executable, sandbox, both, sys.executable, "-c", tried)
+    assert done.stdout.split() == ["80", "97"], done.stderr
+    assert own["RestrictAddressFamilies"] == ["AF_UNIX"]
+
+
+def _service_of(unit: Path) -> str:
+    return unit.read_text().partition("[Service]\n")[2]
 
 
 def test_folders_and_keys_are_made_under_the_filters(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import assets
+from tests.support import assets, remote_world
 from tests.support.http import Client
 from tests.support.stack import Stack, start
 
@@ -41,3 +41,11 @@ def client(stack: Stack) -> Iterator[Client]:
     opened = stack.client()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def remote_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What storages hold in the tests of remote content: to be copied."""
+    folder = tmp_path_factory.mktemp("remote_films")
+    remote_world.fill(folder)
+    return folder

@@ -23,6 +23,7 @@ from tests.support.stack import (
     end_process,
     eventually,
     is_alive,
+    nginx_workers,
     start,
 )
 
@@ -137,7 +138,7 @@ def test_a_slow_client_costs_no_memory_and_a_gone_one_no_work(own: Stack) -> Non
     target = target.format(selector)
     size = int(client.request(target, method="HEAD").headers["content-length"])
     assert size > 40_000_000
-    workers = children(own.pid("nginx"))
+    workers = nginx_workers(own.pid("nginx"))
     before = {pid: resident(pid) for pid in workers}
 
     host, port = own.base.removeprefix("http://").split(":")

@@ -137,6 +137,22 @@ def test_folders_reach_the_sidecar_as_they_are_written(nginx: Lua) -> None:
     assert sent == {"name": b"origin_allow_src", "args": [b"/srv/media/", b"/mnt/a b"]}
 
 
+def test_secrets_are_in_what_the_sidecar_is_asked_and_nowhere_else(nginx: Lua) -> None:
+    run(
+        nginx,
+        "s3 = origin.location [[ s3_access_key AKIA; s3_secret_key hush; s3_region r; ]]\n"
+        "vod = origin.location(s3, [[ ism_proxy_pass http://s3.example.com/b/; ]])\n"
+        "other = origin.location(s3, [[ s3_secret_key secret; ]])",
+    )
+    found = settings(nginx, "vod")
+    names = [sent["name"] for sent in found["directives"]]
+    assert names == [b"ism_proxy_pass", b"s3_access_key", b"s3_region", b"s3_secret_key"]
+    shown = [sent["name"] for sent in found["open_directives"]]
+    assert shown == [b"ism_proxy_pass", b"s3_region"]
+    assert found["digest"].startswith(b"md5 of "), "a digest, and no list"
+    assert settings(nginx, "s3")["digest"] != settings(nginx, "other")["digest"]
+
+
 def test_an_object_shows_nothing_of_itself(nginx: Lua) -> None:
     run(nginx, "vod = origin.location [[ usp_handle_ism on; ]]")
     assert nginx.runtime.eval(b"getmetatable(vod)") is False

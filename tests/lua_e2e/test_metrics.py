@@ -17,7 +17,7 @@ import pytest
 from sidecar.rpc import origin_pb2 as pb
 from tests.support.fake_sidecar import FakeStack, fake_stack, inline, ranges, refusal
 from tests.support.prometheus import Scrape
-from tests.support.stack import children, eventually
+from tests.support.stack import eventually
 
 BOUNDS = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30"]
 
@@ -182,9 +182,9 @@ def test_a_reload_forgets_nothing(stack: FakeStack) -> None:
     for _ in range(3):
         stack.client().request("/reload.ism/.mpd")
     # Workers add up what they have counted when they end.
-    old = children(stack.process.pid)
+    old = stack.workers
     os.kill(stack.process.pid, signal.SIGHUP)
-    eventually(lambda: not set(old) & set(children(stack.process.pid)), "new workers")
+    eventually(lambda: not set(old) & set(stack.workers), "new workers")
     settled(stack, "origin_requests_total", 3, kind="dash.mpd")
 
 

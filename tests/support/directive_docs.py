@@ -81,10 +81,6 @@ def _overview() -> str:
 
 def _section(row: dict[str, Any]) -> str:
     text = row["doc"]
-    if "pending" in row:
-        text += (
-            f" Not in force yet: {row['pending']}, and a configuration that has it does not start."
-        )
     lines = [
         f"## {row['name']}",
         "",

@@ -22,7 +22,7 @@ from sidecar.rpc import origin_pb2_grpc
 from tests.support.http import Client, Response
 from tests.support.media import ROOT
 from tests.support.ports import free_port
-from tests.support.stack import children, eventually, is_alive
+from tests.support.stack import eventually, is_alive, nginx_workers
 
 Answer = Callable[[pb.PlanRequest, Any], pb.PlanReply]
 
@@ -142,7 +142,7 @@ class FakeStack:
 
     @property
     def workers(self) -> list[int]:
-        return children(self.process.pid)
+        return nginx_workers(self.process.pid)
 
     def client(self, *, timeout: float = 60) -> Client:
         client = Client(self.base, timeout=timeout)

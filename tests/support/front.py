@@ -31,7 +31,7 @@ def front(stack: Stack, root: Path, edit: Callable[[str], str]) -> Iterator[Fron
     """Runs nginx in the empty folder ``root`` with what ``edit`` makes of openresty.conf."""
     for name in ("logs", "tmp", "sockets"):
         (root / name).mkdir()
-    for name in ("lua", "media", "modules.d", "license", "live"):
+    for name in ("lua", "media", "modules.d", "license", "live", "cert"):
         if (stack.run / name).exists():
             (root / name).symlink_to((stack.run / name).resolve())
     for socket in (stack.run / "sockets").glob("sidecar-*.sock"):

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 FLAG = 'takes "on" or "off"'
 AHEAD = 'directive "origin_read_ahead" takes one number from 0 to 256'
-REMOTE = "content on other servers is not served by this version"
+REGION = "needs s3_region beside it (requests are signed by version 4)"
 STATUSES = "takes a status from 200 to 599, other than 206, 304 and 416"
 PROXY = (
     'takes one URL such as http://storage.example.com/vod/ that ends with "/", after the virtual '
     "path (such as /vod/) that it stands for, if any"
 )
-PATHS = 'takes 1 to 16 absolute paths of folders such as /srv/media, without "." and ".."'
+PLACES = (
+    'takes 1 to 16 absolute paths of folders such as /srv/media, without "." and "..", or URLs '
+    'such as https://cdn.example.com/vod/ that end with "/"'
+)
 LOCATION = (
     "origin.location takes a string of directives, and before it, if any, the object of another "
     "origin.location"
@@ -48,11 +51,6 @@ def _in_http(name: str, directives: str, says: str) -> Mistake:
         lua=f"origin.http [[ {directives} ]]",
         says=f"{says} in origin.http block, line 1",
     )
-
-
-def _pending(name: str, directive: str, why: str) -> Mistake:
-    said = directive.split()[0]
-    return _in_location(name, f"{directive};", f'directive "{said}" cannot be used: {why}')
 
 
 MISTAKES = (
@@ -143,15 +141,20 @@ MISTAKES = (
         'directive "usp_license_key" takes one path or key of at most 4096 bytes',
     ),
     _in_location(
-        "a relative folder", "origin_allow_src ../media;", f'directive "origin_allow_src" {PATHS}'
+        "a relative folder", "origin_allow_src ../media;", f'directive "origin_allow_src" {PLACES}'
     ),
     _in_location(
         "a folder by way of its parent",
         "origin_allow_src /srv/media /srv/../etc;",
-        f'directive "origin_allow_src" {PATHS}',
+        f'directive "origin_allow_src" {PLACES}',
     ),
-    _in_location("the whole disk", "origin_allow_src /;", f'directive "origin_allow_src" {PATHS}'),
-    _in_location("no folder", "origin_allow_src;", f'directive "origin_allow_src" {PATHS}'),
+    _in_location("the whole disk", "origin_allow_src /;", f'directive "origin_allow_src" {PLACES}'),
+    _in_location(
+        "a URL with a user",
+        "origin_allow_src https://user:hush@cdn.example.com/vod/;",
+        f'directive "origin_allow_src" {PLACES}',
+    ),
+    _in_location("no folder", "origin_allow_src;", f'directive "origin_allow_src" {PLACES}'),
     _in_location(
         "a URL without slash",
         "ism_proxy_pass http://storage.example.com/vod;",
@@ -205,18 +208,23 @@ MISTAKES = (
         'directive "origin_status" is duplicate for FMP4_NOT_FOUND hls',
         line=2,
     ),
-    # what is known, and not served
-    _pending("ism_proxy_pass", "ism_proxy_pass /vod/ http://storage.example.com/vod/", REMOTE),
-    _pending("s3_secret_key", "s3_secret_key 'wJalrXUtnFEMI/K7MDENG'", REMOTE),
-    _pending("s3_access_key", "s3_access_key AKIAIOSFODNN7EXAMPLE", REMOTE),
-    _pending("s3_region", "s3_region eu-central-1", REMOTE),
-    _pending("s3_security_token", "s3_security_token FwoGZXIvYXdzEBYaD", REMOTE),
-    _pending("s3_use_headers", "s3_use_headers", REMOTE),
     # what excludes each other
     Mistake(
         name="streaming and management",
         lua="vod = origin.location [[ usp_handle_ism on; usp_handle_api on; ]]",
         says="usp_handle_api and what streams need locations of their own",
+    ),
+    # what belongs together
+    Mistake(
+        name="keys without a region",
+        lua="vod = origin.location [[ usp_handle_ism on; ism_proxy_pass http://s3.example.com/b/;\n"
+        "s3_access_key AKIAIOSFODNN7EXAMPLE;\n s3_secret_key 'wJalrXUtnFEMI/K7MDENG'; ]]",
+        says=f"s3_secret_key {REGION}",
+    ),
+    Mistake(
+        name="a token without keys",
+        lua="vod = origin.location [[ s3_region eu-central-1; s3_security_token FwoGZXI; ]]",
+        says="s3_security_token needs s3_access_key beside it (requests are signed by version 4)",
     ),
     # calls
     Mistake(

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from tests.support.http import Client
 from tests.support.media import ROOT
 from tests.support.ports import free_port
 
-__all__ = ["Stack", "children", "end_process", "eventually", "free_port", "is_alive", "origin",
-           "start"]  # fmt: skip
+__all__ = ["Stack", "children", "end_process", "eventually", "free_port", "is_alive",
+           "nginx_workers", "origin", "start"]  # fmt: skip
 
 # How long a test waits for what must happen. It costs nothing where that happens at once, and a
 # loaded machine may take its time.
@@ -80,6 +80,18 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in listed]
 
 
+def nginx_workers(master: int) -> list[int]:
+    """The workers of nginx, without those of its children that look after the cache."""
+    return [pid for pid in children(master) if _is_worker(pid)]
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def is_alive(pid: int) -> bool:
     """Whether ``pid`` runs; a zombie does not."""
     try:
@@ -102,31 +114,51 @@ def end_process(pid: int, number: int) -> None:
     eventually(lambda: not is_alive(pid), f"end of process {pid}")
 
 
-def start(run: Path, media: Path, *, workers: int = 2, directives: str = "") -> Stack:
+def start(
+    run: Path,
+    media: Path,
+    *,
+    workers: int = 2,
+    directives: str = "",
+    locations: Mapping[str, str] | None = None,
+) -> Stack:
     """Starts an instance on a free port; returns when it can answer.
 
-    ``directives``: further ones of the location that streams. Raises ``RuntimeError`` with the
+    ``directives``: further ones of the location that streams. ``locations``: the directives of
+    further ones that do, by name: all that is below ``/name/``. Raises ``RuntimeError`` with the
     launcher's words when it cannot start.
     """
     port = free_port()
     done = origin(
         *("start", "--run", run, "--port", str(port)),
         *("--media", media, "--workers", str(workers)),
-        *(("--conf", _configured(run, directives)) if directives else ()),
-    )
+        *(("--conf", _configured(run, directives, locations or {}))
+          if directives or locations else ()),
+    )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"origin start: {done.returncode}\n{done.stdout}{done.stderr}")
     return Stack(base=f"http://127.0.0.1:{port}", run=run, media=media)
 
 
-def _configured(run: Path, directives: str) -> Path:
-    """A copy of the project's configuration with more ``directives``, beside ``run``."""
+def _configured(run: Path, directives: str, locations: Mapping[str, str]) -> Path:
+    """A copy of the project's configuration with more ``directives`` and ``locations``, beside
+    ``run``."""
     folder = run.with_name(f"{run.name}-conf")
     folder.mkdir()
     (folder / "lua").symlink_to(ROOT / "lua")
     text = (ROOT / "openresty.conf").read_text()
-    given = "[[ usp_handle_ism on; ]]"
-    assert text.count(given) == 1, "the one location block of the configuration"
+    given, place = "[[ usp_handle_ism on; ]]", "        # Nothing in a folder, and no presentation"
+    for wanted in (given, place):
+        assert text.count(wanted) == 1, f"in the configuration, once: {wanted}"
+    made = "".join(
+        f"\n        {name} = origin.location [[ usp_handle_ism on; {lines} ]]"
+        for name, lines in locations.items()
+    )
+    blocks = "".join(
+        f"        location ^~ /{name}/ {{ content_by_lua_block {{ {name}:content() }} }}\n"
+        for name in locations
+    )
+    text = text.replace(place, blocks + place)
     conf = folder / "openresty.conf"
-    conf.write_text(text.replace(given, f"[[ usp_handle_ism on; {directives} ]]"))
+    conf.write_text(text.replace(given, f"[[ usp_handle_ism on; {directives} ]]{made}"))
     return conf

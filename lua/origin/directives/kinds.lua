@@ -30,7 +30,7 @@ local tonumber = tonumber
 
 local UNITS = { [""] = 1, k = 1024, m = 1048576, g = 1073741824 }
 
-local MAX_PATHS = 16
+local MAX_PLACES = 16
 local MAX_PATH = 4096
 
 -- What a result may be given a status for, and every one of them.
@@ -124,22 +124,48 @@ local function is_path(text)
 end
 
 
-function read.paths(_, args)
+-- A URL that ends in "/", in one form only: no user, no query, and a path that
+-- all servers understand in the same way.
+local function is_url(text)
+    local host, path = str_match(text, "^https?://([^/]+)(/.*)$")
+    if not host or #text > MAX_PATH or str_sub(path, -1) ~= "/" then
+        return false
+    end
+
+    local name, port = str_match(host, "^(.-):(%d+)$")
+    name = name or host
+    if port and (#port > 5 or tonumber(port) == 0 or tonumber(port) > 65535)
+       or not (str_find(name, "^%w[%w._-]*$")
+               or str_find(name, "^%[[%x:.]+%]$"))
+    then
+        return false
+    end
+
+    return not str_find(path, "[%c%s?#\\]")
+           and not str_find(path, "//", 1, true)
+           and not str_find(path, "/%.%.?/")
+           and not str_find(str_lower(path), "%%2[ef]")
+           and not str_find(str_lower(path), "%%5c")
+end
+
+
+function read.places(_, args)
     local value = {}
     for i, arg in ipairs(args) do
-        local path = str_match(arg, "^(/.-[^/])/?$") or arg
-        if not is_path(path) then
+        local place = str_match(arg, "^(/.-[^/])/?$") or arg
+        if not is_path(place) and not is_url(place) then
             value = {}
             break
         end
 
-        value[i] = path
+        value[i] = place
     end
 
-    if #value == 0 or #args > MAX_PATHS then
+    if #value == 0 or #args > MAX_PLACES then
         return nil, str_format('takes 1 to %d absolute paths of folders such '
-                               .. 'as /srv/media, without "." and ".."',
-                               MAX_PATHS)
+                               .. 'as /srv/media, without "." and "..", or '
+                               .. 'URLs such as https://cdn.example.com/vod/ '
+                               .. 'that end with "/"', MAX_PLACES)
     end
 
     return value
@@ -150,10 +176,10 @@ end
 function read.proxy(_, args)
     local url = args[#args] or ""
     local path = #args == 2 and args[1] or "/"
-    if #args > 2 or not str_find(url, "^https?://[%w%.%-:%[%]]+/.*")
-       or str_sub(url, -1) ~= "/" or str_find(url, "[%c%s?#]")
+    if #args > 2 or not is_url(url)
        or not (path == "/" or str_find(path, "^/.*/$"))
-       or str_find(path, "[%c?#]")
+       or str_find(path, "[%c?#\\]") or str_find(path, "//", 1, true)
+       or str_find(path, "/%.%.?/")
     then
         return nil, 'takes one URL such as http://storage.example.com/vod/ '
                     .. 'that ends with "/", after the virtual path (such as '

@@ -5,10 +5,8 @@
 -- not say otherwise. kind: how its arguments are read (directives/kinds.lua).
 -- default: its value where it is not given. repeats: may be given several
 -- times. sidecar: whether it travels with each request to the sidecar (and so
--- belongs to the plan cache's key). pending: why it cannot be used yet. doc:
+-- belongs to the plan cache's key). secret: it goes nowhere else. doc:
 -- Markdown; example: of its use.
-
-local REMOTE = "content on other servers is not served by this version"
 
 local HTTP = { http = true }
 local LOCATION = { location = true }
@@ -163,9 +161,15 @@ return {
         kind = "proxy",
         takes = "[virtual path] URL",
         default = "",
-        pending = REMOTE,
-        doc = "Where server manifests, and media that they name, are fetched "
-              .. "from: a URL that ends with `/`.",
+        sidecar = true,
+        doc = "Where the content of the location is: server manifests, media "
+              .. "that they name by relative `src`, and media files that are "
+              .. "asked for by name lie below this URL rather than in the "
+              .. "document root. The URL ends with `/`. "
+              .. "`/dir/video.ism/.m3u8` is made of `URL` and "
+              .. "`dir/video.ism`; a virtual path before the URL, which "
+              .. "begins and ends with `/`, is taken off the request's "
+              .. "first. See [remote.md](remote.md).",
         example = "ism_proxy_pass http://storage.example.com/vod/;",
     },
     {
@@ -175,8 +179,12 @@ return {
         takes = "key",
         max = 1024,
         default = "",
-        pending = REMOTE,
-        doc = "The AWS secret key.",
+        sidecar = true,
+        secret = true,
+        doc = "The secret key with which requests to the server of "
+              .. "`ism_proxy_pass` are signed (AWS Signature Version 4). It "
+              .. "needs `s3_access_key` and `s3_region` beside it. See "
+              .. "[remote.md](remote.md).",
         example = "s3_secret_key \"...\";",
     },
     {
@@ -186,8 +194,9 @@ return {
         takes = "key",
         max = 1024,
         default = "",
-        pending = REMOTE,
-        doc = "The AWS access key.",
+        sidecar = true,
+        secret = true,
+        doc = "The access key that the secret key belongs to.",
         example = "s3_access_key AKIAIOSFODNN7EXAMPLE;",
     },
     {
@@ -197,8 +206,11 @@ return {
         takes = "region",
         max = 64,
         default = "",
-        pending = REMOTE,
-        doc = "The AWS region of the bucket.",
+        sidecar = true,
+        doc = "The region of the bucket, which is part of signatures; "
+              .. "`us-east-1` for most servers other than Amazon's. Without "
+              .. "it the original module signed by version 2, which nobody "
+              .. "takes any more: keys without region stop the start.",
         example = "s3_region eu-central-1;",
     },
     {
@@ -208,8 +220,9 @@ return {
         takes = "token",
         max = 8192,
         default = "",
-        pending = REMOTE,
-        doc = "The token of temporary AWS credentials.",
+        sidecar = true,
+        secret = true,
+        doc = "The token of temporary credentials.",
         example = "s3_security_token \"...\";",
     },
     {
@@ -217,9 +230,35 @@ return {
         contexts = LOCATION,
         kind = "flag",
         default = false,
-        pending = REMOTE,
-        doc = "Signs requests to S3 by headers rather than by the query.",
+        sidecar = true,
+        doc = "Signs requests by the header Authorization rather than by "
+              .. "their query.",
         example = "s3_use_headers on;",
+    },
+    {
+        name = "origin_remote_valid",
+        contexts = BOTH,
+        kind = "number",
+        min = 0,
+        max = 86400,
+        default = 10,
+        sidecar = true,
+        doc = "Seconds for which media on other servers are taken to be what "
+              .. "they were; then it is asked whether they have changed. Of "
+              .. "server manifests there, their Cache-Control says that.",
+        example = "origin_remote_valid 60;",
+    },
+    {
+        name = "origin_remote_stale",
+        contexts = BOTH,
+        kind = "number",
+        min = 0,
+        max = 2592000,
+        default = 3600,
+        sidecar = true,
+        doc = "Seconds for which what is known of content on other servers "
+              .. "goes on being served after that, while they do not answer.",
+        example = "origin_remote_stale 86400;",
     },
     {
         name = "origin_status",
@@ -239,17 +278,20 @@ return {
     {
         name = "origin_allow_src",
         contexts = BOTH,
-        kind = "paths",
-        takes = "path ...",
+        kind = "places",
+        takes = "path | URL ...",
         default = {},
         sidecar = true,
         doc = "Folders outside the document root that may hold media which "
               .. "server manifests name by `src`, and files that media files "
-              .. "refer to: absolute paths, at most 16. A file belongs to "
-              .. "the folder that it is in once all symbolic links are "
-              .. "followed. What clients ask for by its path lies in the "
-              .. "document root all the same.",
-        example = "origin_allow_src /srv/media /mnt/archive;",
+              .. "refer to: absolute paths. A file belongs to the folder "
+              .. "that it is in once all symbolic links are followed. URLs "
+              .. "that end with `/` admit media on other servers, which "
+              .. "server manifests name by an absolute `src` "
+              .. "([remote.md](remote.md)). At most 16 of both. What clients "
+              .. "ask for by its path lies in the document root all the "
+              .. "same.",
+        example = "origin_allow_src /srv/media https://cdn.example.com/vod/;",
     },
     {
         name = "origin_cors",

@@ -15,6 +15,7 @@ return wire.compile({
         { 6, "method", "string" },
         { 7, "request_id", "string" },
         { 8, "read_ahead", "uint32" },
+        { 9, "recheck", "uint32" },
     },
 
     Directive = {
@@ -75,6 +76,16 @@ return wire.compile({
         { 3, "mtime_ns", "int64", exact = true },
         { 4, "inode", "uint64", exact = true },
         { 5, "growing", "uint32" },
+        { 6, "remote", "Remote" },
+    },
+
+    Remote = {
+        { 1, "url", "string" },
+        { 2, "host", "string" },
+        { 3, "address", "string" },
+        { 4, "headers", "Header", repeated = true },
+        { 5, "etag", "string" },
+        { 6, "expires_ms", "int64" },
     },
 
     MetricsRequest = {},

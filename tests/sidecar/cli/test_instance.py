@@ -91,6 +91,8 @@ def test_an_instance_is_made_and_made_again(tmp_path: Path) -> None:
     assert instance.conf.read_text() == render(CONF, port=18598, workers=2)
     assert stat.S_IMODE(instance.sockets.stat().st_mode) & 0o007 == 0
     assert instance.log("x").parent.is_dir() and (instance.root / "tmp").is_dir()
+    assert (instance.root / "cache").is_dir()
+    assert (instance.root / "cert" / "ca.pem").is_file()
     lines = (instance.root / "modules.d" / "origin.conf").read_text().splitlines()
     assert lines[:2] == ["load_module /m/a.so;", "load_module /m/b.so;"]
     assert any(line.startswith("user ") for line in lines) is (os.geteuid() == 0)

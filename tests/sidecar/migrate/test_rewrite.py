@@ -69,11 +69,14 @@ def test_parts_of_the_shipped_file_are_there(tmp_path: Path) -> None:
     needed = [
         line
         for line in shipped
-        if re.match(r"include|http > (lua_|upstream|map|log_format|\w+_temp_path)", line)
+        if re.match(
+            r"include|http > (lua_|upstream|map|log_format|proxy_cache_path|\w+_temp_path)", line
+        )
     ]
     assert len(needed) > 15
     assert [line for line in needed if line not in after] == []
     assert "http > server > listen unix:sockets/bridge.sock" in after
+    assert "http > server > listen unix:sockets/fetch.sock" in after
     assert "http > server > listen 127.0.0.1:18080" in after
     assert "http > server > listen 8080" not in after
     assert text.startswith("include modules.d/*.conf;")
@@ -102,6 +105,13 @@ def test_parts_of_the_shipped_file_are_there(tmp_path: Path) -> None:
             "usp_handle_ism; usp_dynamic_time_shift_buffer_depth on;",
             "live = origin.location "
             "[[ usp_handle_ism on; usp_dynamic_time_shift_buffer_depth on; ]]",
+        ),
+        (
+            "s3_region 'eu-central-1'; s3_use_headers; usp_handle_ism; s3_secret_key 'h+/=';"
+            'ism_proxy_pass /vod/ https://b.s3.example.com/; s3_access_key "AKIA";',
+            "vod_remote = origin.location [[ usp_handle_ism on; s3_use_headers on; ism_proxy_pass "
+            "/vod/ https://b.s3.example.com/; s3_access_key AKIA; s3_secret_key h+/=; s3_region "
+            "eu-central-1; ]]",
         ),
     ],
 )
@@ -197,10 +207,15 @@ def test_an_alias_is_a_root_and_a_rewrite(
     ("http", "message"),
     [
         (
-            location("usp_handle_ism; ism_proxy_pass http://a/;"),
+            location("usp_handle_ism; ism_proxy_pass balancer://a/;"),
             r"nginx.conf:7: ism_proxy_pass is left out",
         ),
-        (location("usp_handle_ism; s3_secret_key hush;"), "s3_secret_key is left out: content on"),
+        (location("usp_handle_ism; ism_proxy_pass http://a;"), "ism_proxy_pass is left out"),
+        (
+            location("usp_handle_ism; s3_access_key A; s3_secret_key hush;"),
+            "the keys are left out: s3_access_key",
+        ),
+        (location("usp_handle_ism; s3_secret_key $hush;"), "s3_secret_key is left out"),
         (location("usp_handle_ism; usp_prefer_statik;"), 'did you mean "usp_prefer_static"'),
         (
             location("usp_handle_ism; usp_entirely_else 1;"),

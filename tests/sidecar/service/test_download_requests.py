@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.boxes.write import box, full_box
+from sidecar.boxes.write import box
 from sidecar.rpc import origin_pb2
 from sidecar.service.presentations import PresentationCache
 from sidecar.service.servicer import OriginServicer
@@ -21,28 +20,7 @@ from tests.support.frames import decode
 from tests.support.isobmff import boxes
 from tests.support.license import licensed
 from tests.support.media import generated
-
-_PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"dinf")
-
-
-def referring(data: bytes, location: bytes) -> bytes:
-    """A file without media: the moov of ``data``, its samples where ``location`` says."""
-    reference = full_box(b"dref", 0, 0, struct.pack(">I", 1), full_box(b"url ", 0, 0, location))
-    pieces = [
-        _with(data, body, end, name.encode(), reference)
-        for name, body, end in boxes(data)
-        if name in ("ftyp", "moov")
-    ]
-    return b"".join(pieces)
-
-
-def _with(data: bytes, body: int, end: int, name: bytes, reference: bytes) -> bytes:
-    if name == b"dref":
-        return reference
-    if name not in _PARENTS:
-        return box(name, data[body:end])
-    children = (_with(data, b, e, n.encode(), reference) for n, b, e in boxes(data, body, end))
-    return box(name, *children)
+from tests.support.references import referring
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sidecar.errors import InvalidMedia, NotFound
 from sidecar.media.playable import DataFile
 from sidecar.media.track import Kind, MediaFile, Samples, Track
 from sidecar.service import index_cache
-from sidecar.service.index_cache import IndexCache, is_current
+from sidecar.service.index_cache import IndexCache, Key, is_current
 from sidecar.storage.local import open_local
 from sidecar.storage.source import Source
 
@@ -112,14 +112,14 @@ async def test_a_caller_that_goes_away_does_not_take_the_index_along(
 async def test_a_changed_file_is_indexed_anew(
     tmp_path: Path, indexer: Indexer, executor: ThreadPoolExecutor
 ) -> None:
-    dropped: list[str] = []
+    dropped: list[Key] = []
     cache = IndexCache(1 << 30, executor, on_drop=dropped.append)
     path = write(tmp_path / "a.mp4", 10)
     before = await cache.get(path)
     write(tmp_path / "a.mp4", 123)
     after = await cache.get(path)
     assert (len(before.tracks[0].samples), len(after.tracks[0].samples)) == (10, 123)
-    assert dropped == [path]
+    assert dropped == [(path, None)]
     assert cache.nbytes == after.nbytes
 
 
@@ -154,13 +154,13 @@ async def test_a_damaged_file_is_parsed_once_until_it_changes(
 async def test_the_least_recently_used_go_first(
     tmp_path: Path, indexer: Indexer, executor: ThreadPoolExecutor
 ) -> None:
-    dropped: list[str] = []
+    dropped: list[Key] = []
     paths = [write(tmp_path / f"{n}.mp4", 10_000) for n in range(4)]
     cache = IndexCache(1 << 30, executor, on_drop=dropped.append)
     media = [await cache.get(path) for path in paths]
     cache.budget = 2 * media[0].nbytes
     cache.keep([media[0]])
-    assert dropped == [paths[1], paths[2]]
+    assert dropped == [(paths[1], None), (paths[2], None)]
     assert cache.nbytes == media[0].nbytes + media[3].nbytes
     assert await cache.get(paths[0]) is media[0]
 

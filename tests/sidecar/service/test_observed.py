@@ -153,7 +153,7 @@ async def test_who_waits_no_longer_is_counted(
 ) -> None:
     began = asyncio.Event()
 
-    async def never(*_: object) -> None:
+    async def never(*_: object, **how: object) -> None:
         began.set()
         await asyncio.Event().wait()
 

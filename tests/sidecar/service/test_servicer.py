@@ -334,7 +334,7 @@ async def test_a_caller_that_goes_away_stops_the_work(
 ) -> None:
     entered, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def endless(*asked: Any) -> None:
+    async def endless(*asked: Any, **how: Any) -> None:
         entered.set()
         try:
             await asyncio.sleep(60)
@@ -375,10 +375,10 @@ async def test_a_stop_lets_calls_in_flight_finish(
     entered, go = asyncio.Event(), asyncio.Event()
     real = presentations.get
 
-    async def slow(*asked: Any) -> Any:
+    async def slow(*asked: Any, **how: Any) -> Any:
         entered.set()
         await go.wait()
-        return await real(*asked)
+        return await real(*asked, **how)
 
     presentations.get = slow  # type: ignore[method-assign]
     async with grpc.aio.insecure_channel(address) as channel:
