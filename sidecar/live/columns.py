@@ -14,6 +14,8 @@ from sidecar.storage.archive import archive_offset
 # Fragments that may be missing at once. What lies before a longer hole is out of any window.
 MAX_HOLE = 10_000
 _CAPACITY = 1024
+# Samples that stand for a fragment that is missing.
+_PARTS = 4
 
 
 class _Column:
@@ -59,9 +61,10 @@ class TrackColumns:
     """The columns of one track. Rows are appended in the order of time; whatever comes between
     earlier ones makes it necessary to begin anew.
 
-    Holes are filled with fragments of one sample without bytes, so that times and sequences are
-    contiguous. ``sparse``: of a track that is silent now and then, for however long: one of them
-    is a whole silence, and only times are contiguous.
+    Holes are filled with fragments of some samples without bytes, so that times and sequences are
+    contiguous, and no segment is without: there may be more of them than fragments of this track.
+    ``sparse``: of a track that is silent now and then, for however long: one of them is a whole
+    silence, and only times are contiguous.
     """
 
     def __init__(self, *, sparse: bool = False) -> None:
@@ -168,14 +171,15 @@ class TrackColumns:
     def _fill(self, missing: int, until: int) -> None:
         begin, sequence = self._end, self.last_sequence
         span = max(until - begin, 0)
+        count = 1 if self._sparse else _PARTS
         for number in range(missing):
-            time = begin + span * number // missing
-            self._begin(time, sequence + 1 + number, gap=True)
-            self._time.append(np.array([time]))
-            self._composition.append(np.array([self._delay], np.int32))
-            self._size.append(np.zeros(1, np.uint32))
-            self._offset.append(np.zeros(1, np.int64))
-            self._sync.append(np.ones(1, np.bool_))
+            self._begin(begin + span * number // missing, sequence + 1 + number, gap=True)
+            parts = np.arange(number * count, (number + 1) * count, dtype=np.int64)
+            self._time.append(begin + span * parts // (missing * count))
+            self._composition.append(np.full(count, self._delay, np.int32))
+            self._size.append(np.zeros(count, np.uint32))
+            self._offset.append(np.zeros(count, np.int64))
+            self._sync.append(np.ones(count, np.bool_))
         self._end = until
 
     def at(self, time: int) -> int:

@@ -32,6 +32,8 @@ from sidecar.timeline.splices import Splice
 
 # A track that lies further behind than this has ended, or its encoder has: the others go on.
 _LEFT_BEHIND = 10
+# Fragments: one to begin with, one to go on with, and two that Smooth Streaming must know of.
+_NEEDED = 4
 # Fragments of usual length.
 _BEHIND_A_HOLE = Fraction(3, 2)
 # What is kept beside the window, so that it is not read again each time that it moves, seconds.
@@ -83,6 +85,19 @@ class Playable:
         if at == 0 or at == len(ends):
             return seconds
         return Fraction(float(ends[at - 1] + ends[at]) / 2)
+
+    def before_holes(self, begin: Fraction, edge: Fraction) -> Fraction:
+        """``begin``, or so much earlier that as much as players need has been received from there
+        to ``edge``: where most of a window is a hole, nothing could be listed of it."""
+        ends, came = self.received
+        known = ends <= float(edge) + float(_TOLERANCE)
+        if came[known & (ends > float(begin))].all():
+            return begin
+        there = np.flatnonzero(known & (came > 0))[-_NEEDED:]
+        if not len(there):
+            return begin
+        first = int(there[0])
+        return min(begin, Fraction(float(ends[first - 1])) if first else self.begin)
 
 
 class ArchiveFolder:
@@ -554,10 +569,12 @@ class PointView:
         fragments = columns.fragments()
         nominal = self._tracks[track].nominal
         reached = columns.end
-        for gap in np.flatnonzero(fragments.gap)[::-1].tolist():
-            if columns.end - int(fragments.time[gap + 1]) > nominal * _BEHIND_A_HOLE:
+        edges = np.diff(fragments.gap, prepend=False, append=False)
+        holes = np.flatnonzero(edges).reshape(-1, 2)
+        for first, behind in holes[::-1].tolist():
+            if columns.end - int(fragments.time[behind]) > nominal * _BEHIND_A_HOLE:
                 break
-            reached = int(fragments.time[gap])
+            reached = int(fragments.time[first])
         return reached
 
     def _presented(self, track: int, ticks: int) -> Fraction:

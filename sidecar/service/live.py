@@ -220,7 +220,7 @@ class PublishingPoint:
         window = _window(options)
         if self._ended:
             window += _STAYING * max(recent.nominal, _longest_minimum(options))
-        begin = max(extent[0], edge - window)
+        begin = max(extent[0], recent.before_holes(edge - window, edge))
         fixed, ended = False, self._ended
         if options.clip_begin is not None:
             begin, fixed = max(extent[0], self._seconds(options.clip_begin, extent[0])), True

@@ -320,8 +320,8 @@ def _at_fragments(
 def _around_holes(
     track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """``first_sample`` where no hole is. One sample stands for all that is missing of a fragment:
-    a ``time`` (seconds) within it is that of its begin or its end, whichever is nearer."""
+    """``first_sample`` where no hole is. A few samples stand for all that is missing of a
+    fragment: a ``time`` (seconds) in one is that of its begin or its end, whichever is nearer."""
     samples = track.samples
     before = np.maximum(first_sample - 1, 0)
     ticks = time * track.timescale + track.edit_media_time

@@ -51,9 +51,11 @@ def lines(scale: Scale) -> Iterator[Line]:
         bar=f"≤ {most:.0f}",
         passed=figures.rows <= most,
     )
-    before, after = _around(figures.memory, full)
+    # Who reads lets go of what is older when it is as much again as the window.
+    settled = full + scale.window
+    before, after = _around(figures.memory, settled)
     yield Line(
-        what=f"day: memory after {hours}, next to that after {full / 3600:g} h",
+        what=f"day: memory after {hours}, next to that after {settled / 3600:g} h",
         connections="1",
         ours=f"{after / 1e6:.0f} MB",
         ratio=f"{after / before:.2f}",

@@ -64,3 +64,28 @@ def test_sound_that_is_gone_keeps_no_picture_back(feed: Feed) -> None:
     for last in (60, 80):
         feed.push(*range(last - 10 if last == 60 else 60, last), only=[LOW, HIGH])
         assert {numbers(feed, track)[-1] for track in (LOW, HIGH)} == {last}
+
+
+def test_a_hole_is_told_of_when_it_will_not_be_filled_any_more(feed: Feed) -> None:
+    feed.push(62)
+    assert {numbers(feed, track)[-1] for track in NAMES} == {50}
+    feed.push(63)
+    assert {numbers(feed, track)[-1] for track in NAMES} == {64}
+
+
+@pytest.mark.parametrize("hole", [13, 14, 15, 16, 25])
+def test_a_window_that_is_a_hole_begins_before_it(hole: int, feed: Feed) -> None:
+    for number in range(50 + hole, 50 + hole + 6):
+        for track in NAMES:
+            feed.push(number, only=[track])
+            assert feed.body(".mpd")
+            assert feed.body("Manifest")
+            assert numbers(feed, track)
+
+
+def test_all_that_comes_behind_a_long_hole_is_listed(tmp_path: Path) -> None:
+    """Sound is cut into as many fragments as pictures, but the first one is longer than usual."""
+    feed = Feed(tmp_path, dvr_window_length=3600)
+    feed.push(*range(50), *range(450, 460))
+    assert {numbers(feed, track)[-1] for track in NAMES} == {460}
+    assert len({len(numbers(feed, track)) for track in NAMES}) == 1
