@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from sidecar.cli.license import make_keys
+from tests.support.machine import Machine
 from tests.support.media import ROOT
 
 # How long a machine takes says nothing of what is tested. Where nobody is there to look into a
@@ -21,11 +23,12 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-# Two processes share the work by files: what takes longest begins first, and files that wait for
-# browsers take turns with others.
+# Two processes share the work by files, in turns at first: what takes longest begins first, the
+# first and the third one are those of REAL_TIME, and files that wait for browsers take turns with
+# others.
 BEGIN_WITH = (
-    "tests/e2e/test_players.py",
     "tests/e2e/test_live_playout.py",
+    "tests/e2e/test_players.py",
     "tests/e2e/test_live_eras_players.py",
     "tests/e2e/test_live_kill.py",
     "tests/e2e/test_frames.py",
@@ -46,6 +49,35 @@ BEGIN_WITH = (
     "tests/sidecar/formats/",
     "tests/fuzz/",
 )
+
+MACHINE = pytest.StashKey[Machine]()
+# Played as it is pushed, in real time: with the machine for themselves.
+REAL_TIME = ("tests/e2e/test_live_playout.py", "tests/e2e/test_live_eras_players.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder = ROOT / ".cache"
+    folder.mkdir(exist_ok=True)
+    config.stash[MACHINE] = Machine(folder)
+
+
+# Around everything else, time limits above all: waiting is not what is limited.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Iterator[object | None]:
+    machine, alone = item.config.stash[MACHINE], _is_real_time(item)
+    machine.take(alone=alone)
+    try:
+        return (yield)
+    finally:
+        # What a file has running goes on between its tests.
+        if not (alone and nextitem is not None and _is_real_time(nextitem)):
+            machine.give_back()
+
+
+def _is_real_time(item: pytest.Item) -> bool:
+    return item.nodeid.startswith(REAL_TIME)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
