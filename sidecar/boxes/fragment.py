@@ -202,10 +202,10 @@ def _read_traf(
         elif box_type == b"tfhd":
             tfhd = (body, limit)
         elif box_type == b"tfdt":
-            time = _read_time(data, body, limit, _LONG, "traf/tfdt", evidence)
+            # Signed, although it is specified otherwise: encoders write the time of audio priming
+            # so, here and in tfxd.
+            time = _read_time(data, body, limit, _SIGNED, "traf/tfdt", evidence)
         elif box_type == b"uuid" and data[body : body + 16] == TFXD:
-            # Signed, although it is specified otherwise: encoders write the time of audio
-            # priming so.
             tfxd_time = _read_time(data, body + 16, limit, _SIGNED, "traf/uuid", evidence)
             tfxd_duration = _read_tfxd_duration(data, body + 16, limit)
     if tfhd is None:

@@ -36,10 +36,10 @@ from sidecar.storage.signing import Signed
 from sidecar.storage.urls import endpoint, host_header, joined, split_server
 
 CONNECT_SECONDS = 3.0
-READ_SECONDS = 5.0
+READ_SECONDS = 4.0
 # For one request with all its tries: less than nginx waits for a plan (grpc_read_timeout), which
 # would take this process for one that hangs.
-TOTAL_SECONDS = 8.0
+TOTAL_SECONDS = 7.0
 TRIES = 3
 _BACKOFF_SECONDS = 0.1
 _REDIRECTS = 3

@@ -362,6 +362,8 @@ def _gaps(track: Track, cut: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         return None
     missing = np.where(empty, np.diff(samples.decode_time[: cut[-1] + 1]), 0)
     gap: NDArray[np.bool_] = np.add.reduceat(missing, cut[:-1]) > _MISSING * track.timescale
+    # However short it is, what has no byte is no segment.
+    gap |= np.logical_and.reduceat(empty, cut[:-1])
     return gap if gap.any() else None
 
 

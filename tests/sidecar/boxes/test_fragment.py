@@ -57,6 +57,10 @@ def test_tfxd_counts_only_without_tfdt() -> None:
     assert read(Traf(time=5, extra=tfxd(77)))[0].base_media_decode_time == 5
 
 
+def test_times_before_0_are_written_as_if_they_were_unsigned() -> None:
+    assert read(Traf(time=(1 << 64) - 1024, time_version=1))[0].base_media_decode_time == -1024
+
+
 def test_only_the_first_run_states_the_time() -> None:
     first, second = read(Traf(time=9, truns=[Trun(), Trun()]))
     assert (first.base_media_decode_time, second.base_media_decode_time) == (9, None)
