@@ -23,7 +23,9 @@ from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.server_manifest import KIND_ORDER, ServerManifest
 from sidecar.media.track import Kind, Track
 from sidecar.storage.source import SourceIdentity
-from sidecar.timeline.growing import NEARLY, Grid, GrowingTimeline, frame_length
+from sidecar.timeline.growing import GrowingTimeline
+from sidecar.timeline.growing_cells import Grid
+from sidecar.timeline.growing_frames import NEARLY, frame_length
 from sidecar.timeline.live import Era
 from sidecar.timeline.splices import Splice
 

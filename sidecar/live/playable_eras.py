@@ -12,7 +12,7 @@ from sidecar.live.eras import TOGETHER
 from sidecar.live.index import PointIndex
 from sidecar.live.tracks import Tracks
 from sidecar.media.presentation import Presentation
-from sidecar.timeline.growing import EraBegin, Grid
+from sidecar.timeline.growing_cells import EraBegin, Grid
 from sidecar.timeline.live import Era
 
 # By which times differ that are meant to be equal, seconds.
