@@ -11,7 +11,17 @@ from fractions import Fraction
 from sidecar.errors import Conflict, InvalidMedia, StorageError
 from sidecar.live import eras, ledger
 from sidecar.live.archive import ArchiveFile
-from sidecar.live.index import TrackRow, Verdict
+from sidecar.live.index import Verdict
+from sidecar.live.judging import (
+    LATEST,
+    UTC_FROM,
+    Part,
+    conflict,
+    evidence,
+    judged,
+    may_follow,
+    media_ms,
+)
 from sidecar.live.ledger import ConnectionState
 from sidecar.live.model import (
     EndOfStream,
@@ -21,22 +31,13 @@ from sidecar.live.model import (
     IncomingTrack,
     TrackFragment,
 )
-from sidecar.live.overlaps import fitted
 from sidecar.live.said import add_event
 from sidecar.live.writer import PointState, PointWriter
-from sidecar.media.naming import default_name
 from sidecar.media.track import Kind
-from sidecar.units import rescale
 
-# Times later than this, seconds, count from 1970.
-UTC_FROM = 365 * 86_400
-# A connection that begins this much before the newest, seconds, is of an encoder that began anew:
-# those that merely come again send their last two fragments once more.
-_RESTARTED = 60
 # A stream without a connection whose media ends this much before the newest, ms, has been given up
 # by its encoder: the end of the others is not kept waiting for it.
 _LEFT_BEHIND_MS = 30_000
-_LATEST = 1 << 60
 
 
 class Outcome(StrEnum):
@@ -54,25 +55,6 @@ class Taken:
 
     outcome: Outcome
     note: str = ""
-
-
-@dataclass(slots=True)
-class _Part:
-    """What a fragment holds of one track, and what becomes of it. ``reached``: where what there was
-    of the track ended before, ticks."""
-
-    track: IncomingTrack
-    row: TrackRow
-    fragment: TrackFragment
-    verdict: Verdict
-    reached: int = -_LATEST
-
-    @property
-    def end(self) -> int:
-        return self.fragment.time + self.fragment.duration
-
-    def media_ms(self, ticks: int) -> int:
-        return rescale(ticks - self.track.edit_media_time, self.track.timescale, 1000)
 
 
 class Connection:
@@ -214,7 +196,7 @@ class Connection:
         if not known:
             return self._take_events(fragment, now_ns)
         for part in known:
-            if not -_LATEST < part.time <= part.time + part.duration < _LATEST:
+            if not -LATEST < part.time <= part.time + part.duration < LATEST:
                 raise InvalidMedia(f"a fragment cannot begin at {part.time}")
         writer = self._writer
         while True:
@@ -250,8 +232,10 @@ class Connection:
             self._number, self._header_number = self._registered(now_ns)
         parts = [self._judged(part) for part in known]
         state = writer.state
-        if state is PointState.STOPPED and not self._may_go_on(parts):
-            raise self._conflict("Stream is closed", parts[0])
+        if state is PointState.STOPPED and not (
+            writer.settings.restart and may_follow(index, parts)
+        ):
+            raise conflict(index, "Stream is closed", parts[0])
         received_ms = writer.received_ms(now_ns)
         news = [part for part in parts if part.verdict is Verdict.ADDED]
         if news:
@@ -270,7 +254,7 @@ class Connection:
                 return None
             if state is PointState.STOPPED or index.setting("begins anew"):
                 index.set("begins anew", "")
-                eras.restarted(index, _media_ms(news)[0])
+                eras.restarted(index, media_ms(news)[0])
             self._add(fragment, file, news, received_ms)
             news = [part for part in news if part.verdict is Verdict.ADDED]
             if news:
@@ -325,53 +309,22 @@ class Connection:
         self._noted_damage = True
         return notes[0]
 
-    def _judged(self, fragment: TrackFragment) -> _Part:
-        track, index = self._counted[fragment.track_ID], self._writer.index
-        fragment = eras.recounted(fragment, self._tracks[fragment.track_ID], track)
-        row = index.track(self.stream, fragment.track_ID)
-        assert row is not None
-        part = _Part(track, row, fragment, Verdict.ADDED)
-        if fragment.time > UTC_FROM * track.timescale and index.setting("epoch_ms") not in (
-            None,
-            "0",
-        ):
-            raise self._conflict("Times of the stream do not count from 1970", part)
-        extent = index.extent(row.id)
-        if extent is not None:
-            part.reached = extent.end
-        if (
-            not self._begun
-            and extent is not None
-            and part.end < extent.end - _RESTARTED * track.timescale
-        ):
-            raise self._conflict("Stream goes on", part)
-        grace = max(int(self._writer.settings.grace * track.timescale), 2 * row.nominal)
-        part.verdict = index.judge(row, fragment, grace)
-        if part.verdict is Verdict.ADDED:
-            fitting = fitted(index, row, fragment)
-            if fitting is None:
-                part.verdict = Verdict.DUPLICATE
-            else:
-                part.fragment = fitting
-        return part
+    def _judged(self, fragment: TrackFragment) -> Part:
+        track = self._counted[fragment.track_ID]
+        return judged(
+            self._writer.index,
+            self.stream,
+            track,
+            eras.recounted(fragment, self._tracks[fragment.track_ID], track),
+            grace=self._writer.settings.grace,
+            begun=self._begun,
+        )
 
-    def _may_go_on(self, parts: list[_Part]) -> bool:
-        """Whether ``parts`` may come to a point that is stopped."""
-        if not self._writer.settings.restart:
-            return False
-        for part in parts:
-            extent = self._writer.index.extent(part.row.id)
-            news = part.verdict is Verdict.ADDED
-            middle = part.fragment.time + part.fragment.duration // 2
-            if part.verdict is Verdict.LATE or (news and extent and middle < extent.end):
-                return False
-        return True
-
-    def _go_on(self, state: PointState, news: list[_Part], received_ms: int, now_ns: int) -> None:
+    def _go_on(self, state: PointState, news: list[Part], received_ms: int, now_ns: int) -> None:
         """What the first fragment of a point, or of a stream that had ended, changes."""
         writer, index = self._writer, self._writer.index
         if index.setting("epoch_ms") is None:
-            begin, end = _media_ms(news)
+            begin, end = media_ms(news)
             # What has been recorded last was sent at once.
             epoch = 0 if begin > UTC_FROM * 1000 else received_ms - end
             index.set("epoch_ms", str(epoch))
@@ -382,7 +335,7 @@ class Connection:
             writer.set_state(PointState.STARTED, now_ns)
 
     def _add(
-        self, fragment: Fragment, file: ArchiveFile, news: list[_Part], received_ms: int
+        self, fragment: Fragment, file: ArchiveFile, news: list[Part], received_ms: int
     ) -> None:
         index = self._writer.index
         checksum = zlib.crc32(fragment.data)
@@ -407,10 +360,10 @@ class Connection:
                 self._name_track(part)
         added_parts = [part for part in news if part.verdict is Verdict.ADDED]
         if added_parts:
-            begin, end = _media_ms(added_parts)
+            begin, end = media_ms(added_parts)
             index.grow_file(file.number, file.end + len(fragment.data), begin, end)
 
-    def _note_era(self, part: _Part) -> None:
+    def _note_era(self, part: Part) -> None:
         index, track = self._writer.index, self._tracks[part.track.track_ID]
         restarts = eras.restarts(index, part.media_ms(part.fragment.time))
         key = (track.track_ID, restarts)
@@ -419,7 +372,7 @@ class Connection:
             configured = self._configured[key] = eras.configuration(track, restarts)
         eras.note(index, part.row.id, part.fragment, self._header_number, configured)
 
-    def _name_track(self, part: _Part) -> None:
+    def _name_track(self, part: Part) -> None:
         """Measures the track when a fragment has begun behind its first one."""
         index, row = self._writer.index, part.row
         extent = index.extent(row.id)
@@ -436,7 +389,7 @@ class Connection:
             return 0
         return int(Fraction(part.time, self._tracks[part.track_ID].timescale) // length)
 
-    def _outcome(self, parts: list[_Part], damage: tuple[str, ...]) -> Taken:
+    def _outcome(self, parts: list[Part], damage: tuple[str, ...]) -> Taken:
         verdicts = {part.verdict for part in parts}
         if Verdict.ADDED in verdicts:
             return Taken(Outcome.ADDED, self._damage(damage))
@@ -446,23 +399,5 @@ class Connection:
         if not self._noted_late:
             self._noted_late = True
             late = next(part for part in parts if part.verdict is Verdict.LATE)
-            note = f"fragments come too late and are dropped {self._evidence(late)}"
+            note = f"fragments come too late and are dropped {evidence(self._writer.index, late)}"
         return Taken(Outcome.LATE, note)
-
-    def _conflict(self, why: str, part: _Part) -> Conflict:
-        return Conflict(f"{why}, cannot restart {self._evidence(part)}")
-
-    def _evidence(self, part: _Part) -> str:
-        extent = self._writer.index.extent(part.row.id)
-        name = part.track.name or default_name(part.track.kind, part.track.language)
-        reached = "none" if extent is None else extent.end
-        return (
-            f"(track_name={name} stream.time={reached} fragment.time={part.fragment.time} "
-            f"timescale={part.track.timescale})"
-        )
-
-
-def _media_ms(parts: list[_Part]) -> tuple[int, int]:
-    """Media time, ms, from which to which ``parts`` last."""
-    begin = min(part.media_ms(part.fragment.time) for part in parts)
-    return begin, max(part.media_ms(part.end) for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from sidecar.live.view import ArchiveFolder
+from sidecar.live.archive_folder import ArchiveFolder
 from sidecar.mux.plan import OF_INLINE, FileRanges, HeadedRanges, MixedRanges, Part
 from sidecar.storage.archive import FILE_BITS, OFFSET_MASK
 from sidecar.storage.source import ReadRange, SourceIdentity

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from sidecar.errors import FragmentNotAvailable, FragmentNotFound, InvalidMedia, NotFound
 from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.live.archive_folder import ArchiveFolder
 from sidecar.live.database import stamp_of
 from sidecar.live.headers import read_header
 from sidecar.live.index import PointIndex
+from sidecar.live.playable import Playable
 from sidecar.live.said import events_carried
-from sidecar.live.view import ArchiveFolder, Playable, PointView
+from sidecar.live.view import PointView
 from sidecar.media.events import Event
 from sidecar.media.moments import Moment
 from sidecar.media.options import Options, parse_options

@@ -123,7 +123,7 @@ def test_a_segment_stays_what_it_is_while_the_window_moves(
     encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is older than some seconds has to be read from the index again.
-    monkeypatch.setattr("sidecar.live.view._MARGIN", 6)
+    monkeypatch.setattr("sidecar.live.kept._MARGIN", 6)
     asked = [(kind, more) for kind in KINDS for more in ("", "vbegin=0")]
     asked.append(("fragmented MP4", "hls_minimum_fragment_length=3"))
     asked.append(("DASH", "time_shift=2"))

@@ -1,0 +1,116 @@
+"""What a fragment holds of each of its tracks, judged by what is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sidecar.errors import Conflict
+from sidecar.live.index import PointIndex, TrackRow, Verdict
+from sidecar.live.model import IncomingTrack, TrackFragment
+from sidecar.live.overlaps import fitted
+from sidecar.media.naming import default_name
+from sidecar.units import rescale
+
+# Times later than this, seconds, count from 1970.
+UTC_FROM = 365 * 86_400
+# All times lie between this and its negative, ticks.
+LATEST = 1 << 60
+# A connection that begins this much before the newest, seconds, is of an encoder that began anew:
+# those that merely come again send their last two fragments once more.
+_RESTARTED = 60
+
+
+@dataclass(slots=True)
+class Part:
+    """What a fragment holds of one track, and what becomes of it. ``reached``: where what there was
+    of the track ended before, ticks."""
+
+    track: IncomingTrack
+    row: TrackRow
+    fragment: TrackFragment
+    verdict: Verdict
+    reached: int = -LATEST
+
+    @property
+    def end(self) -> int:
+        """Decode time at which it ends, ticks."""
+        return self.fragment.time + self.fragment.duration
+
+    def media_ms(self, ticks: int) -> int:
+        """Presentation time of decode time ``ticks``, ms."""
+        return rescale(ticks - self.track.edit_media_time, self.track.timescale, 1000)
+
+
+def judged(
+    index: PointIndex,
+    stream: str,
+    track: IncomingTrack,
+    fragment: TrackFragment,
+    *,
+    grace: Fraction,
+    begun: bool,
+) -> Part:
+    """What becomes of ``fragment`` of ``track`` of ``stream``, which the index knows; both with the
+    times that it counts the track in.
+
+    ``grace``: seconds behind the end of the track within which a hole may still be filled;
+    ``begun``: whether its connection has brought fragments before. Raises ``Conflict`` when the
+    stream cannot go on with it.
+    """
+    row = index.track(stream, fragment.track_ID)
+    assert row is not None
+    part = Part(track, row, fragment, Verdict.ADDED)
+    if fragment.time > UTC_FROM * track.timescale and index.setting("epoch_ms") not in (
+        None,
+        "0",
+    ):
+        raise conflict(index, "Times of the stream do not count from 1970", part)
+    extent = index.extent(row.id)
+    if extent is not None:
+        part.reached = extent.end
+    if not begun and extent is not None and part.end < extent.end - _RESTARTED * track.timescale:
+        raise conflict(index, "Stream goes on", part)
+    ticks = max(int(grace * track.timescale), 2 * row.nominal)
+    part.verdict = index.judge(row, fragment, ticks)
+    if part.verdict is Verdict.ADDED:
+        fitting = fitted(index, row, fragment)
+        if fitting is None:
+            part.verdict = Verdict.DUPLICATE
+        else:
+            part.fragment = fitting
+    return part
+
+
+def may_follow(index: PointIndex, parts: Sequence[Part]) -> bool:
+    """Whether ``parts`` lie behind what there is, or are there already."""
+    for part in parts:
+        extent = index.extent(part.row.id)
+        news = part.verdict is Verdict.ADDED
+        middle = part.fragment.time + part.fragment.duration // 2
+        if part.verdict is Verdict.LATE or (news and extent and middle < extent.end):
+            return False
+    return True
+
+
+def media_ms(parts: Sequence[Part]) -> tuple[int, int]:
+    """Presentation times, ms, from which to which ``parts`` last."""
+    begin = min(part.media_ms(part.fragment.time) for part in parts)
+    return begin, max(part.media_ms(part.end) for part in parts)
+
+
+def conflict(index: PointIndex, why: str, part: Part) -> Conflict:
+    """That ``part`` cannot be taken, and ``why``, to be raised."""
+    return Conflict(f"{why}, cannot restart {evidence(index, part)}")
+
+
+def evidence(index: PointIndex, part: Part) -> str:
+    """What tells whoever reads a log where ``part`` lies, and what there is of its track."""
+    extent = index.extent(part.row.id)
+    name = part.track.name or default_name(part.track.kind, part.track.language)
+    reached = "none" if extent is None else extent.end
+    return (
+        f"(track_name={name} stream.time={reached} fragment.time={part.fragment.time} "
+        f"timescale={part.track.timescale})"
+    )

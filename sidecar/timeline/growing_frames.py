@@ -1,0 +1,170 @@
+"""Segments of pictures and sound that grow: which frames lie in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.codecs.facts import AudioFacts
+from sidecar.media.track import Track
+from sidecar.timeline.growing_cells import Cells, Grid
+from sidecar.timeline.segments import SegmentList
+
+# Sound is cut at the frame that begins nearest to the pictures, but a track of few long samples
+# (text) not before them (seconds).
+_NEAR = 0.05
+# Of a frame of sound: by so much a fragment may begin before the pictures that it came with. Not a
+# whole one, or the frame before would do as well where both begin at once.
+NEARLY = Fraction(49, 50)
+_USUAL_FRAME = Fraction(1024, 48000)
+# A segment of which more than this was never received (seconds) is a gap: what is there of it
+# could not be played through.
+_MISSING = 0.1
+
+
+def frame_cells(
+    track: Track,
+    cells: Cells,
+    grid: Grid,
+    *,
+    slack: float,
+    cuts: Sequence[tuple[int, int]],
+) -> SegmentList | None:
+    """The segments of ``track``, which has samples, in ``cells`` (at least one) of ``grid``; None
+    when there are none. They follow each other: behind a cell without a sample comes none.
+
+    ``slack``: seconds by which its fragments may begin before or behind those of the grid;
+    ``cuts``: those of its selector, as ``Cells.cuts`` has them. Cut by decode times, as encoders
+    cut: what is presented with the pictures of a segment but was sent with the next ones would keep
+    every segment back by one.
+    """
+    samples, timescale = track.samples, track.timescale
+    frame = _frame(track)
+    wanted = np.ceil((cells.time - min(frame / 2, _NEAR)) * timescale - 1e-3)
+    ticks = wanted.astype(np.int64) + track.edit_media_time
+    first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
+    if isinstance(track.facts, AudioFacts):
+        first_sample = _at_fragments(track, cells.time, first_sample, slack)
+    for at, time in cuts:
+        first_sample[at] = np.searchsorted(samples.decode_time[:-1], time)
+    if not samples.size.all():
+        first_sample = _around_holes(track, cells.time, first_sample)
+    near = timescale * (frame + slack)
+    ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= near
+    if first_sample[-1] == len(samples) and not ends_here and not math.isinf(grid.until):
+        # The last cells are not there yet, or will never be.
+        reached = int(np.searchsorted(ticks, samples.decode_time[-1]))
+        first_sample = first_sample[:reached]
+    lead = 0
+    if not grid.begins:
+        # What comes before the first sample at hand may belong to the first segment.
+        late = int(samples.decode_time[0]) - ticks >= 0.99 * timescale * frame
+        lead = int(np.count_nonzero(late))
+        first_sample = first_sample[lead:]
+    held = np.flatnonzero(np.diff(first_sample) > 0)
+    if not len(held):
+        return None
+    first, last = int(held[0]), int(held[-1]) + 1
+    cut = first_sample[first : last + 1]
+    if len(held) != last - first:
+        # A cell without a sample of this track: numbers would not follow each other.
+        cut = cut[: int(np.flatnonzero(np.diff(cut) == 0)[0]) + 1]
+    return SegmentList(
+        timescale=timescale,
+        first_sample=cut,
+        start=_starts(track, cut),
+        closed=_is_closed(track, cut),
+        first_number=cells.first_number + lead + first,
+        gap=_gaps(track, cut),
+        era=None if cells.era is None else cells.era[lead + first :][: len(cut) - 1],
+    )
+
+
+def frame_length(facts: AudioFacts) -> Fraction:
+    """Seconds of a frame of sound; a usual one where it varies."""
+    if facts.samples_per_frame is None:
+        return _USUAL_FRAME
+    return Fraction(facts.samples_per_frame, facts.sampling_rate)
+
+
+def _frame(track: Track) -> float:
+    """Seconds of a frame: of sound what it always is, so that no other one is the nearest to a time
+    when more is at hand; of pictures the average."""
+    if isinstance(track.facts, AudioFacts):
+        return float(frame_length(track.facts))
+    times = track.samples.decode_time
+    return int(times[-1] - times[0]) / len(track.samples) / track.timescale
+
+
+def _at_fragments(
+    track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64], slack: float
+) -> NDArray[np.int64]:
+    """``first_sample`` (the frames that begin nearest to each ``time``, seconds), but where a
+    fragment of the source begins less than ``slack`` (seconds) before or behind it, that: it is
+    what the encoder cut there, and all of it has come when the pictures have. Nothing is decoded
+    before 0."""
+    samples = track.samples
+    assert samples.fragment_start is not None
+    begins = np.append(samples.fragment_start, len(samples))
+    ticks = time * track.timescale + track.edit_media_time
+    starts = samples.decode_time[begins]
+    near = slack * track.timescale
+    at = np.searchsorted(starts, ticks - near)
+    found = np.minimum(at, len(begins) - 1)
+    cut_there = (at < len(begins)) & (starts[found] <= ticks + near) & (starts[found] >= 0)
+    chosen: NDArray[np.int64] = np.where(cut_there, begins[found], first_sample)
+    return chosen
+
+
+def _around_holes(
+    track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """``first_sample`` where no hole is. A few samples stand for all that is missing of a
+    fragment: a ``time`` (seconds) in one is that of its begin or its end, whichever is nearer."""
+    samples = track.samples
+    before = np.maximum(first_sample - 1, 0)
+    ticks = time * track.timescale + track.edit_media_time
+    begin, end = samples.decode_time[before], samples.decode_time[before + 1]
+    is_hole = (samples.size[before] == 0) & (ticks > begin)
+    chosen: NDArray[np.int64] = np.where(
+        is_hole & (ticks - begin < end - ticks), before, first_sample
+    )
+    return chosen
+
+
+def _starts(track: Track, cut: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Presentation times at which segments begin, and at which the last one ends."""
+    times = track.presentation_time()
+    durations = np.diff(track.samples.decode_time)
+    start = np.minimum.reduceat(times[: cut[-1]], cut[:-1])
+    ends = (times + durations)[cut[-2] : cut[-1]]
+    starts = np.maximum(np.append(start, ends.max()), 0)
+    # Segments of no length would have the same URL.
+    ascending: NDArray[np.int64] = np.maximum.accumulate(
+        starts - np.arange(len(starts))
+    ) + np.arange(len(starts))
+    return ascending
+
+
+def _is_closed(track: Track, cut: NDArray[np.int64]) -> bool:
+    offsets = track.samples.composition_offset
+    if offsets is None:
+        return True
+    times = track.presentation_time()
+    return bool((np.minimum.reduceat(times[: cut[-1]], cut[:-1]) == times[cut[:-1]]).all())
+
+
+def _gaps(track: Track, cut: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    samples = track.samples
+    empty = samples.size[: cut[-1]] == 0
+    if not empty.any():
+        return None
+    missing = np.where(empty, np.diff(samples.decode_time[: cut[-1] + 1]), 0)
+    gap: NDArray[np.bool_] = np.add.reduceat(missing, cut[:-1]) > _MISSING * track.timescale
+    # However short it is, what has no byte is no segment.
+    gap |= np.logical_and.reduceat(empty, cut[:-1])
+    return gap if gap.any() else None
