@@ -27,7 +27,7 @@ from load import process_seconds  # noqa: E402
 from report import Line, table  # noqa: E402
 
 from sidecar.media.server_manifest import ServerManifest, write_server_manifest  # noqa: E402
-from tests.support.stack import Stack, children, start  # noqa: E402
+from tests.support.stack import Stack, children, nginx_workers, start  # noqa: E402
 
 CACHE = ROOT / ".cache" / "bench"
 # From the last byte of a fragment to its place in a playlist, and cores of sidecar and nginx.
@@ -99,7 +99,10 @@ def _measure(stack: Stack, scale: Scale, source: Path) -> dict[str, Any]:
         subprocess.Popen([sys.executable, load, role, *asked], stdout=subprocess.PIPE, text=True)
         for role in ROLES
     ]
-    of = {name: [stack.pid(name), *children(stack.pid(name))] for name in ("sidecar", "nginx")}
+    of = {
+        name: [stack.pid(name), *below(stack.pid(name))]
+        for name, below in (("sidecar", children), ("nginx", nginx_workers))
+    }
     time.sleep(max(0.0, started + WARM - time.monotonic()))
     before, begun = {name: process_seconds(of[name]) for name in of}, time.monotonic()
     time.sleep(scale.seconds)

@@ -68,7 +68,8 @@ class Instance:
     @property
     def worker(self) -> int:
         """Process id of nginx's worker."""
-        (pid,) = _children(self._process("nginx"))
+        # Others of its children look after the cache.
+        (pid,) = filter(_is_worker, _children(self._process("nginx")))
         return pid
 
     @property
@@ -109,6 +110,10 @@ def _origin(*arguments: object) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"origin {arguments[0]}: {done.stdout}{done.stderr}")
+
+
+def _is_worker(pid: int) -> bool:
+    return b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _children(pid: int) -> list[int]:

@@ -32,7 +32,15 @@ from tests.kill.committed import Committed  # noqa: E402
 from tests.kill.encoders import Encoder, EncoderOfSegments  # noqa: E402
 from tests.kill.sent import Sent, encoded  # noqa: E402
 from tests.kill.watchers import Patient, Seen, Watcher  # noqa: E402
-from tests.support.stack import Stack, children, eventually, is_alive, origin, start  # noqa: E402
+from tests.support.stack import (  # noqa: E402
+    Stack,
+    children,
+    eventually,
+    is_alive,
+    nginx_workers,
+    origin,
+    start,
+)
 
 # A process that lives longer is replaced at once, another one a while later.
 _GROWN = 10.2
@@ -256,9 +264,10 @@ class _Killer:
 
     def _victim(self, name: str) -> int:
         while True:
-            found = children(self._supervisor if name == "sidecar" else self._nginx)
             if name == "sidecar":
-                found = self._of_sidecar(found)
+                found = self._of_sidecar(children(self._supervisor))
+            else:
+                found = nginx_workers(self._nginx)
             if found:
                 return self._random.choice(sorted(found))
             time.sleep(0.05)
