@@ -30,8 +30,8 @@ BEGIN_WITH = (
     "tests/e2e/test_live_playout.py",
     "tests/e2e/test_players.py",
     "tests/e2e/test_live_eras_players.py",
-    "tests/e2e/test_live_kill.py",
     "tests/e2e/test_frames.py",
+    "tests/e2e/test_live_kill.py",
     "tests/e2e/test_text.py",
     "tests/e2e/test_failures.py",
     "tests/e2e/test_remote_failures.py",
@@ -52,7 +52,11 @@ BEGIN_WITH = (
 
 MACHINE = pytest.StashKey[Machine]()
 # Played as it is pushed, in real time: with the machine for themselves.
-REAL_TIME = ("tests/e2e/test_live_playout.py", "tests/e2e/test_live_eras_players.py")
+REAL_TIME = (
+    "tests/e2e/test_live_playout.py",
+    "tests/e2e/test_live_eras_players.py",
+    "tests/e2e/test_live_kill.py",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,7 +16,7 @@ from tests.support.live_origin import Origin, opened
 
 
 def test_nothing_that_was_committed_is_lost() -> None:
-    figures = run(Scale(kills=10, workers=3, pause=0.3, seed=20261123))
+    figures = run(Scale(kills=10, workers=3, pause=0.3, speed=1, seed=20261123))
     assert figures.wrong == []
     assert sum(figures.kills.values()) == 10
     assert figures.reconnects
