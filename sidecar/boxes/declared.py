@@ -10,6 +10,7 @@ import collections
 import collections.abc
 import io
 import re
+import threading
 import types
 from dataclasses import dataclass
 from typing import Any
@@ -121,10 +122,16 @@ def _timescale(timescale: int, leaf: Leaf) -> int:
     return timescale
 
 
+# The bit fields of a declaration in construct 2.8.8 keep the stream that they read: two threads
+# that read boxes of a type at the same time would get bits of each other's.
+_PARSING = threading.Lock()
+
+
 def _declared(declaration: Any, leaf: Leaf) -> tuple[Any, int]:
     """The parsed fields, and how many bytes of the body they took."""
     stream = io.BytesIO(leaf.type + bytes(leaf.body))
-    return declaration.parse_stream(stream), stream.tell() - 4
+    with _PARSING:
+        return declaration.parse_stream(stream), stream.tell() - 4
 
 
 def _parse(declaration: Any, leaf: Leaf) -> Any:

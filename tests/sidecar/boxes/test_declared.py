@@ -6,6 +6,7 @@ import collections
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pymp4 import parser as pymp4
@@ -33,6 +34,18 @@ READERS = [
 def test_movie_header(version: int) -> None:
     header = read_mvhd(boxes.leaf(boxes.mvhd(600, 1234, version=version)))
     assert header == MovieHeader(timescale=600, duration=1234)
+
+
+def test_threads_read_boxes_of_their_own() -> None:
+    leaves = [boxes.leaf(boxes.mdhd(1000 + number, number)) for number in range(400)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as executor:
+            headers = list(executor.map(read_mdhd, leaves))
+    finally:
+        sys.setswitchinterval(interval)
+    assert headers == [read_mdhd(leaf) for leaf in leaves]
 
 
 @pytest.mark.parametrize("version", [0, 1])
