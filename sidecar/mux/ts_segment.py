@@ -52,10 +52,13 @@ def ts_segments(
     audio: TrackSpan | None,
     index: int,
     tags: Sequence[Sequence[Tag]] | None = None,
+    *,
+    grows: bool = False,
 ) -> list[Body]:
     """Segment ``index`` (from 0) of a program of ``video`` and maybe ``audio``, and those after it.
 
-    ``tags``: of each segment; None when the program has no stream of them at all.
+    ``tags``: of each segment; None when the program has no stream of them at all. ``grows``:
+    whether more may come of the tracks; their last picture is not the last one then.
 
     What each says depends on its samples and its index alone; made together they cost less. Raises
     ``UnsupportedMedia`` for codecs without a place in transport streams and for segments that are
@@ -87,8 +90,10 @@ def ts_segments(
         # Sound goes on when there are no more pictures.
         over = len(video.track.samples)
         ends = [
-            end if seen < over else max(end, end_time(audio.track, heard))
-            for end, seen, heard in zip(ends, video.first[1:], audio.first[1:], strict=True)
+            max(end, end_time(audio.track, heard)) if seen == (begun if grows else over) else end
+            for end, (begun, seen), heard in zip(
+                ends, itertools.pairwise(video.first), audio.first[1:], strict=True
+            )
         ]
     if tags is not None:
         program.append((TAG_PID, _TAGS))

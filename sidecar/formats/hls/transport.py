@@ -55,7 +55,14 @@ def answer_ts_segment(request: Request) -> Answer:
     spans = _bounded(spans)
     number = segments.number(index)
     tags = id3_tags(request, segments, index, index + len(spans[0].first) - 1)
-    made = ts_segments(request.read, spans[0], spans[1] if heard else None, number - 1, tags)
+    made = ts_segments(
+        request.read,
+        spans[0],
+        spans[1] if heard else None,
+        number - 1,
+        tags,
+        grows=request.live is not None,
+    )
     plans = [
         _plan(request, body, made_from(spans, at, number - 1 + at, tags=tags), segments, index + at)
         for at, body in enumerate(made)

@@ -560,6 +560,20 @@ def test_sound_that_outlasts_the_picture_goes_on_alone() -> None:
     assert len(adts_frames(program.of_type(0x0F).payload)) == 170
 
 
+def test_what_comes_later_changes_no_segment() -> None:
+    """Sound is ahead of the pictures, then more of them come."""
+    shown = opened("bframes_closed.mp4")
+    (video,) = shown.of_kind(Kind.VIDEO)
+    sound = TrackSpan(track=shown.of_kind(Kind.AUDIO)[0].track, first=(0, 200))
+    made = set()
+    for count in (100, 250):
+        track = replace(video.track, samples=first_samples(video, count))
+        picture = TrackSpan(track=track, first=(0, 100))
+        (segment,) = ts_segments(requests.MediaReader(), picture, sound, 0, grows=True)
+        made.add(bytes(segment.data))
+    assert len(made) == 1
+
+
 def test_times_beyond_33_bits() -> None:
     """26.5 hours after the offset the timestamps begin again from 0."""
     shown = opened("bframes_closed.mp4")
@@ -593,4 +607,13 @@ def replace_columns(one: Rendition, shift: int) -> Any:
     columns = one.track.samples
     given = {field.name: getattr(columns, field.name) for field in fields(columns) if field.init}
     given["decode_time"] = columns.decode_time + shift
+    return type(columns)(**given)
+
+
+def first_samples(one: Rendition, count: int) -> Any:
+    columns = one.track.samples
+    given = {field.name: getattr(columns, field.name) for field in fields(columns) if field.init}
+    for name, values in given.items():
+        if values is not None and name != "fragment_start":
+            given[name] = values[: count + (name == "decode_time")]
     return type(columns)(**given)
