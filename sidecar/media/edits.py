@@ -200,7 +200,8 @@ def _video_bounds(columns: Columns, window: Window) -> tuple[int, int] | None:
     if columns.sync is not None:
         usable &= columns.sync
     before = np.flatnonzero(usable)
-    return int(before[-1]) if before.size else 0, bounds[1]
+    first = int(before[-1]) if before.size else 0
+    return (first, bounds[1]) if first < bounds[1] else None
 
 
 def _bounds(columns: Columns, window: Window, start: int) -> tuple[int, int] | None:

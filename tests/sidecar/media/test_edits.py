@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMedia, UnsupportedMedia
@@ -291,6 +291,14 @@ def test_an_edited_video_begins_with_a_whole_picture(media_time: int, expected: 
     media_time=st.integers(0, 400),
     delay=st.integers(0, 100),
     end=st.none() | st.integers(1, 400),
+)
+@example(
+    n=11,
+    offsets=[-40 if k == 7 else -38 if k == 10 else 0 for k in range(30)],
+    sync={0, 1, 2, 3, 10},
+    media_time=62,
+    delay=0,
+    end=31,
 )
 def test_no_presented_video_is_before_zero(
     n: int, offsets: list[int], sync: set[int], media_time: int, delay: int, end: int | None
