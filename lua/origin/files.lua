@@ -53,6 +53,8 @@ struct origin_iovec {
 
 struct origin_file {
     int fd;
+    bool is_fixed;
+    double base;
 };
 
 int statx(int dirfd, const char *path, int flags, unsigned int mask,
@@ -143,27 +145,28 @@ local methods = {}
 
 -- Tells whether the open file is still the one that source describes.
 function methods:is(source)
-    return statx(self.fd, "", AT_EMPTY_PATH) == 0 and same(source)
+    return self.is_fixed
+           or statx(self.fd, "", AT_EMPTY_PATH) == 0 and same(source)
 end
 
 
 -- Reads up to size bytes at offset. Returns the number of bytes, 0 at the end
 -- of the file, negative on failure.
 function methods:read(buffer, size, offset)
-    return tonumber(C.pread(self.fd, buffer, size, offset))
+    return tonumber(C.pread(self.fd, buffer, size, self.base + offset))
 end
 
 
 -- The same into count buffers, one behind the other.
 function methods:read_vector(vector, count, offset)
-    return tonumber(C.preadv(self.fd, vector, count, offset))
+    return tonumber(C.preadv(self.fd, vector, count, self.base + offset))
 end
 
 
 -- Reads exactly size bytes; false when the file ends before or on failure.
 function methods:read_fully(buffer, size, offset)
     while size > 0 do
-        local got = tonumber(C.pread(self.fd, buffer, size, offset))
+        local got = self:read(buffer, size, offset)
         if got > 0 then
             buffer, size, offset = buffer + got, size - got, offset + got
         elseif got == 0 or ffi_errno() ~= EINTR then
@@ -197,7 +200,14 @@ function _M.open(path)
         return nil
     end
 
-    return file_t(fd)
+    return file_t(fd, false, 0)
+end
+
+
+-- Returns the open file of a descriptor, which is the file's from now on. It
+-- begins at byte base of what the descriptor reads, and never changes.
+function _M.adopt(fd, base)
+    return file_t(fd, true, base)
 end
 
 

@@ -15,7 +15,7 @@ from sidecar.storage.source import SourceIdentity
 
 
 class ArchiveFolder:
-    """The archive files of a point: ``storage.archive.ArchiveFiles``, and its one identity."""
+    """The archive files of a point, and the one identity that they have as a source."""
 
     def __init__(self, index: PointIndex) -> None:
         self._index = index

@@ -31,7 +31,7 @@ LOOK_AGAIN_MS = 5000
 
 _CLIENT_MANIFEST = "clientManifestRelativePath"
 # Indexes of media and the media that they name: as openresty.conf has it for plain files.
-_DENIED = re.compile(r"\.(?:[is]sml?|ism[vat]|cmf[vatm]|db3|db3-wal|db3-shm)", re.IGNORECASE)
+_DENIED = re.compile(r"\.(?:[is]sml?|ism[vat]|cmf[vatm]|db3(?:-(?:wal|shm|stamp))?)", re.IGNORECASE)
 _DEFAULT_TYPE = "application/octet-stream"
 _TYPES = {
     ".aac": "audio/aac",

@@ -7,10 +7,6 @@ resolves them first.
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from sidecar.storage.source import SourceIdentity
-
 # 1 TiB a file, 8 million files.
 FILE_BITS = 40
 OFFSET_MASK = (1 << FILE_BITS) - 1
@@ -19,11 +15,3 @@ OFFSET_MASK = (1 << FILE_BITS) - 1
 def archive_offset(file: int, offset: int) -> int:
     """The offset in the archive of byte ``offset`` of file number ``file``."""
     return file << FILE_BITS | offset
-
-
-class ArchiveFiles(Protocol):
-    """The files of one archive."""
-
-    def identity(self, file: int) -> SourceIdentity:
-        """File number ``file``, ``growing``. Raises ``FragmentNotFound`` when it was removed."""
-        ...

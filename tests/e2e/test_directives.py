@@ -104,13 +104,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.stop()
 
 
-@pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    opened = stack.client()
-    yield opened
-    opened.close()
-
-
 def plan_of(stack: Stack, target: str) -> str:
     """Where the plan of the one request for ``target`` came from."""
     line = re.compile(rf'"GET {re.escape(target)} HTTP/1.1" \d+ \d+ \S+ \S+ \S+ (\S+)')

@@ -55,13 +55,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    opened = stack.client()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def channel(stack: Stack, request: pytest.FixtureRequest) -> str:
     """The path of a channel of this test's own; its folder is there, it is not."""
     name = re.sub(r"\W+", "_", request.node.name)

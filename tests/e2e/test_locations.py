@@ -153,7 +153,7 @@ def test_source_media_are_denied(client: Client, stack: Stack, ending: str) -> N
         assert b"media" not in answer.body
 
 
-@pytest.mark.parametrize("name", ["x.db3", "x.db3-wal", "x.db3-shm", "x.cmfm", ".x"])
+@pytest.mark.parametrize("name", ["x.db3", "x.db3-wal", "x.db3-shm", "x.db3-stamp", "x.cmfm", ".x"])
 def test_files_that_are_nobodys_business(client: Client, stack: Stack, name: str) -> None:
     (stack.media / name).write_bytes(b"secret")
     assert client.request(f"/{name}").status == 404

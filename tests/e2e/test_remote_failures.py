@@ -81,10 +81,9 @@ def storage(world: World) -> Storage:
 
 
 @pytest.fixture
-def client(world: World) -> Iterator[Client]:
-    opened = world.stack.client()
-    yield opened
-    opened.close()
+def stack(world: World) -> Stack:
+    """For ``client``."""
+    return world.stack
 
 
 def fresh(storage: Storage, file: str = "large.mp4") -> str:

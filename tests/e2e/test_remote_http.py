@@ -69,10 +69,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, remote_films: Path) -> Itera
 
 
 @pytest.fixture
-def client(world: World) -> Iterator[Client]:
-    opened = world.stack.client()
-    yield opened
-    opened.close()
+def stack(world: World) -> Stack:
+    """For ``client``."""
+    return world.stack
 
 
 @pytest.fixture

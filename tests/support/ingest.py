@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +25,13 @@ from tests.support.license import licensed
 CREATE = {"origin_create_points": ("on",)}
 MANAGE = {API: ("on",)}
 Body = bytes | AsyncIterator[bytes] | None
+
+
+async def in_two(first: bytes, rest: bytes, go_on: asyncio.Event) -> AsyncIterator[bytes]:
+    """A body of which ``rest`` comes when ``go_on`` is set."""
+    yield first
+    await go_on.wait()
+    yield rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@
 -- answer as it came, and its body. It gets its name when it is complete.
 
 local ffi = require "ffi"
+local files = require "origin.files"
 local remote_source = require "origin.remote.source"
-require "origin.files"
 
 
 local ngx = ngx
 local C = ffi.C
-local ffi_errno = ffi.errno
+local adopt = files.adopt
 local ffi_new = ffi.new
 local ffi_str = ffi.string
 local identity = remote_source.identity
@@ -23,20 +23,14 @@ local tonumber = tonumber
 
 
 ffi.cdef [[
-struct origin_slice {
-    int fd;
-    double base;
-};
-
 int64_t lseek(int fd, int64_t offset, int whence);
 int unlink(const char *path);
 ]]
 
 
--- O_RDONLY | O_CLOEXEC, SEEK_END, EINTR
+-- O_RDONLY | O_CLOEXEC, SEEK_END
 local OPEN_FLAGS = 0x80000
 local SEEK_END = 2
-local EINTR = 4
 
 -- Where the body begins: nearly always soon, and never behind that.
 local SHORT_HEAD, LONG_HEAD = 4096, 65536
@@ -46,7 +40,6 @@ local FOLDER = prefix() .. "cache/"
 local head = ffi_new("uint8_t[?]", LONG_HEAD)
 
 local _M = {}
-local methods = {}
 
 
 -- What a slice is kept under: an md5 of the file's URL and version, and the
@@ -76,51 +69,6 @@ local function path_of(slice)
 
     return path
 end
-
-
-function methods:read(buffer, size, offset)
-    return tonumber(C.pread(self.fd, buffer, size, self.base + offset))
-end
-
-
-function methods:read_vector(vector, count, offset)
-    return tonumber(C.preadv(self.fd, vector, count, self.base + offset))
-end
-
-
-function methods:read_fully(buffer, size, offset)
-    while size > 0 do
-        local got = self:read(buffer, size, offset)
-        if got > 0 then
-            buffer, size, offset = buffer + got, size - got, offset + got
-        elseif got == 0 or ffi_errno() ~= EINTR then
-            return false
-        end
-    end
-
-    return true
-end
-
-
--- What a key names never changes.
-function methods.is()
-    return true
-end
-
-
-function methods:close()
-    if self.fd >= 0 then
-        C.close(self.fd)
-        self.fd = -1
-    end
-end
-
-
--- The collector closes what a killed coroutine left open.
-local slice_t = ffi.metatype("struct origin_slice", {
-    __index = methods,
-    __gc = methods.close,
-})
 
 
 -- Where the body begins in the file of a slice, looked for in so many bytes; or
@@ -154,10 +102,10 @@ function _M.open(slice)
     local length = tonumber(C.lseek(fd, 0, SEEK_END))
     local base = slice.base
     if base and length == base + slice.size then
-        return slice_t(fd, base)
+        return adopt(fd, base)
     end
 
-    local file = slice_t(fd, 0)
+    local file = adopt(fd, 0)
     base = find_body(file, slice, SHORT_HEAD)
            or find_body(file, slice, LONG_HEAD)
     if base and length == base + slice.size then

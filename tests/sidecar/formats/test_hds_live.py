@@ -63,16 +63,8 @@ LADDER = (video(1, 400_000), video(2, 2_500_000), audio(3, 64_000))
 
 
 @pytest.fixture
-def feed(tmp_path: Path) -> Feed:
-    return Feed(tmp_path, LADDER)
-
-
-@pytest.fixture
-def dated(tmp_path: Path) -> Feed:
-    """Times since 1970, and a hole: fragments 10 and 11."""
-    made = Feed(tmp_path, LADDER, begin=SINCE_1970, epoch_ms=0)
-    made.push(*range(10), *range(12, 20))
-    return made
+def ladder() -> tuple[IncomingTrack, ...]:
+    return LADDER
 
 
 def information(feed: Feed, query: str = "", stem: str = STEM) -> dict[str, Any]:

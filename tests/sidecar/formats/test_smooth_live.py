@@ -47,19 +47,6 @@ def all_paths(listed: ClientManifest) -> list[tuple[str, int, int]]:
     ]
 
 
-@pytest.fixture
-def feed(tmp_path: Path) -> Feed:
-    return Feed(tmp_path)
-
-
-@pytest.fixture
-def dated(tmp_path: Path) -> Feed:
-    """Times since 1970, and a hole: fragments 10 and 11."""
-    made = Feed(tmp_path, begin=SINCE_1970, epoch_ms=0)
-    made.push(*range(10), *range(12, 20))
-    return made
-
-
 def test_golden(feed: Feed, golden: Golden) -> None:  # noqa: F811
     feed.push(*range(20))
     golden.check("smooth/Manifest-live", feed.body("Manifest").decode())

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from sidecar.codecs.facts import AudioFacts, Facts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, OriginError, UnsupportedMedia
 from sidecar.live import fragments as fragments_module
 from sidecar.live import initial, parser
@@ -39,6 +38,7 @@ from tests.support.boxes import (
     words,
 )
 from tests.support.events import emsg
+from tests.support.made_up_codecs import describe
 
 SYNC, NON_SYNC = 0x02000000, 0x01010000
 TFXD = bytes.fromhex("6d1d9b0542d544e680e2141daff757b2")
@@ -47,17 +47,6 @@ MANIFEST = bytes.fromhex("a5d40b30e81411ddba2f0800200c9a66")
 
 @pytest.fixture(autouse=True)
 def made_up_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def describe(entry: bytes, handler: bytes, *, box_path: str, offset: int) -> Facts:
-        kind = entry[4:8].decode()
-        if kind == "tst1":
-            return VideoFacts(codec=kind, sample_entry=kind, fourcc=kind, width=64, height=36)
-        if kind == "tst2":
-            return AudioFacts(
-                codec=kind, sample_entry=kind, fourcc=kind, sampling_rate=48000, channels=2,
-                samples_per_frame=1024, channel_configuration=("", ""), hls_channels="2",
-            )  # fmt: skip
-        raise UnsupportedMedia(f"the codec {kind} is not known", box_path=box_path, offset=offset)
-
     monkeypatch.setattr(playable, "describe", describe)
 
 

@@ -15,7 +15,6 @@ from sidecar.boxes import tables
 from sidecar.boxes.header import read_header
 from sidecar.boxes.movie import data_location
 from sidecar.codecs.describe import describe as real_describe
-from sidecar.codecs.facts import AudioFacts, Facts, TextFacts, VideoFacts
 from sidecar.errors import InvalidMedia, MediaError, MissingTfra, UnsupportedMedia
 from sidecar.media import index, layout, playable
 from sidecar.media.index import index_media
@@ -47,6 +46,7 @@ from tests.support.boxes import (
     visual_entry,
     words,
 )
+from tests.support.made_up_codecs import describe
 from tests.support.memory_source import MemorySource
 
 NON_SYNC = 0x10000
@@ -54,19 +54,6 @@ NON_SYNC = 0x10000
 
 @pytest.fixture(autouse=True)
 def made_up_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def describe(entry: bytes, handler: bytes, *, box_path: str, offset: int) -> Facts:
-        kind = entry[4:8].decode()
-        if kind == "tst1":
-            return VideoFacts(codec=kind, sample_entry=kind, fourcc=kind, width=64, height=36)
-        if kind == "tst2":
-            return AudioFacts(
-                codec=kind, sample_entry=kind, fourcc=kind, sampling_rate=48000, channels=2,
-                samples_per_frame=1024, channel_configuration=("", ""), hls_channels="2",
-            )  # fmt: skip
-        if kind == "tst3":
-            return TextFacts(codec=kind, sample_entry=kind, fourcc=kind)
-        raise UnsupportedMedia(f"the codec {kind} is not known", box_path=box_path, offset=offset)
-
     monkeypatch.setattr(playable, "describe", describe)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,24 +15,11 @@ from structlog.testing import capture_logs
 from sidecar.live.index import PointIndex
 from sidecar.live.statistics import connections_of, state_of, tracks_of
 from tests.support.encoder import stream
-from tests.support.ingest import CREATE, Process, in_pieces, serving
+from tests.support.ingest import CREATE, Process, in_pieces, in_two, serving
 from tests.support.license import issued, licensing
 
 SMOOTH = stream("smooth")
 CUT = len(SMOOTH) * 2 // 3
-
-
-@pytest.fixture
-def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    before = Path.cwd()
-    yield tmp_path_factory.mktemp("s")
-    os.chdir(before)
-
-
-@pytest.fixture
-async def process(sockets: Path, tmp_path: Path) -> AsyncIterator[Process]:
-    async with serving(sockets, tmp_path) as process:
-        yield process
 
 
 @pytest.fixture
@@ -80,13 +66,8 @@ async def test_a_stream_is_taken_in(
 
 async def test_a_fragment_is_there_as_soon_as_its_last_byte(process: Process, point: Path) -> None:
     go_on = asyncio.Event()
-
-    async def body() -> AsyncIterator[bytes]:
-        yield SMOOTH[:CUT]
-        await go_on.wait()
-        yield SMOOTH[CUT:]
-
-    sending = asyncio.create_task(process.ask("Streams(main)", body()))
+    body = in_two(SMOOTH[:CUT], SMOOTH[CUT:], go_on)
+    sending = asyncio.create_task(process.ask("Streams(main)", body))
     await eventually(
         lambda: point.with_suffix(".db3").exists() and fragments(point) > 0, "fragments"
     )
@@ -330,13 +311,8 @@ async def test_a_stop_finishes_what_has_arrived(sockets: Path, tmp_path: Path, p
 
 async def test_a_point_that_is_deleted_takes_no_more(process: Process, point: Path) -> None:
     go_on = asyncio.Event()
-
-    async def body() -> AsyncIterator[bytes]:
-        yield SMOOTH[:CUT]
-        await go_on.wait()
-        yield SMOOTH[CUT:]
-
-    sending = asyncio.create_task(process.ask("Streams(main)", body()))
+    body = in_two(SMOOTH[:CUT], SMOOTH[CUT:], go_on)
+    sending = asyncio.create_task(process.ask("Streams(main)", body))
     await eventually(lambda: process.counted("fragments_total", outcome="added") > 0, "fragments")
     point.unlink()
     go_on.set()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +19,7 @@ from sidecar.mux.plan import Inline
 from sidecar.service.live import PublishingPoints, Question, answer_live
 from sidecar.service.reader import MediaReader
 from tests.support.encoder import stream
-from tests.support.ingest import Answer, Process, serving
+from tests.support.ingest import Answer, Process, in_two, serving
 from tests.support.license import licensing
 
 SMIL = "{http://www.w3.org/2001/SMIL20/Language}"
@@ -33,31 +32,13 @@ SETTINGS = (
 JSON = {"Accept": "application/json"}
 
 
-@pytest.fixture
-def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    before = Path.cwd()
-    yield tmp_path_factory.mktemp("s")
-    os.chdir(before)
-
-
-@pytest.fixture
-async def process(sockets: Path, tmp_path: Path) -> AsyncIterator[Process]:
-    async with serving(sockets, tmp_path) as process:
-        yield process
-
-
 @asynccontextmanager
 async def encoding(process: Process, data: bytes = ENDLESS) -> AsyncIterator[asyncio.Task[Answer]]:
     """An encoder that has sent ``data`` and is still connected."""
     go_on = asyncio.Event()
-
-    async def body() -> AsyncIterator[bytes]:
-        yield data
-        await go_on.wait()
-        yield SMOOTH[len(data) :]
-
     before = process.counted("bytes_total")
-    task = asyncio.create_task(process.ask("Streams(main)", body()))
+    body = in_two(data, SMOOTH[len(data) :], go_on)
+    task = asyncio.create_task(process.ask("Streams(main)", body))
     while process.counted("bytes_total") - before < len(data) or not await has_media(process):
         await asyncio.sleep(0.01)
     try:

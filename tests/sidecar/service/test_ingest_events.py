@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -17,24 +15,15 @@ from sidecar.live.statistics import state_of, tracks_of
 from tests.support.boxes import Traf, Trun, box, empty, init, moof
 from tests.support.encoder import stream
 from tests.support.events import emib, splice_insert
-from tests.support.ingest import Process, serving
+from tests.support.ingest import Process
 
 HEADER = init(empty(handler_type=b"meta", entry=box(b"evte", bytes(6), b"\0\1"), timescale=1000))
 OUT, DAMAGED = splice_insert(7, duration=900_000), splice_insert(8)[:-1]
 
 
-@pytest.fixture
-def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    before = Path.cwd()
-    yield tmp_path_factory.mktemp("s")
-    os.chdir(before)
-
-
-@pytest.fixture
-async def process(sockets: Path, tmp_path: Path) -> AsyncIterator[Process]:
+@pytest.fixture(autouse=True)
+def point(tmp_path: Path) -> None:
     (tmp_path / "ch.isml").write_text("<smil/>")
-    async with serving(sockets, tmp_path) as process:
-        yield process
 
 
 def fragment(time: int, data: bytes) -> bytes:

@@ -165,6 +165,7 @@ async def test_client_manifests_elsewhere_are_not_served(
         "other.isml",
         "live.db3",
         "live.db3-wal",
+        "live.db3-stamp",
         "source.ismv",
         "source.ISMA",
         "source.cmfv",
