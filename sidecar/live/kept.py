@@ -30,6 +30,7 @@ class KeptColumns:
         self._window = window
         self._keep = window + 2 * _MARGIN
         self._columns: dict[int, TrackColumns] = {}
+        self._until: Fraction | None = None
         self._last_id = 0
         self._removals = -1
 
@@ -38,8 +39,11 @@ class KeptColumns:
         """Those of each track that has any fragment."""
         return self._columns
 
-    def refresh(self) -> bool:
-        """Takes in what was committed since the last time; whether that was anything."""
+    def refresh(self, until: Fraction | None) -> bool:
+        """Takes in what was committed since the last time; whether that was anything. ``until``: up
+        to where it is presented, seconds: windows end there, whatever has come of a track. None:
+        that is not known."""
+        self._until = until
         removed = self._take_removals()
         rows = self._index.newer(self._last_id)
         if not rows:
@@ -81,11 +85,14 @@ class KeptColumns:
         around = Fraction(0)
         if reference is not None:
             around = tracks.length_of(reference)
+            leading = self._rows(reference, tracks.ticks(reference, begin - around), _EVER)
+            if leading:
+                begin = min(begin, around + tracks.presented(reference, leading[0].time))
         found = {}
         for track in tracks:
             first = tracks.ticks(track, begin - around)
             last = tracks.ticks(track, end + around)
-            rows = self._index.fragments(track, first, last)
+            rows = self._rows(track, first, last)
             if not rows and tracks.described(track).kind is Kind.TEXT:
                 # Text can be silent for longer than that; its track is there all the same.
                 rows = self._index.before(track, first)
@@ -118,7 +125,7 @@ class KeptColumns:
         begin = max(extent.begin, columns.begin)
         # No more than a margin before the window is presented.
         timescale = self._tracks.described(track).timescale
-        near = columns.end - int((self._window + _MARGIN // 2) * timescale)
+        near = self._edge(track, columns.end) - int((self._window + _MARGIN // 2) * timescale)
         if begin > columns.begin and (begin > near or self._tracks.is_sparse(track)):
             return False
         return columns.rows_from(begin) == self._index.rows_from(track, begin, self._last_id)
@@ -129,12 +136,25 @@ class KeptColumns:
         if extent is None:
             self._columns.pop(track, None)
             return
-        begin = extent.end - int(self._keep * self._tracks.described(track).timescale)
-        rows = self._index.fragments(track, begin, _EVER)
+        timescale = self._tracks.described(track).timescale
+        begin = self._edge(track, extent.end) - int(self._keep * timescale)
+        rows = self._rows(track, begin, _EVER)
         if self._tracks.is_sparse(track):
             # Silence begins with what was said before.
             rows = (*self._index.before(track, rows[0].time), *rows)
         self._columns[track] = _filled(self._empty(track), rows)
+
+    def _rows(self, track: int, begin: int, end: int) -> tuple[FragmentRow, ...]:
+        """Those of ``track`` from ``begin`` to ``end``, ticks. Where that begins with a hole, also
+        what lies before this: others have fragments there, which are numbered."""
+        rows = self._index.fragments(track, begin, end)
+        if not rows or rows[0].time <= begin or self._tracks.is_sparse(track):
+            return rows
+        before = self._index.before(track, rows[0].time)
+        if not before:
+            return rows
+        since = self._index.time_of(track, before[0].sequence)
+        return rows if since is None else self._index.fragments(track, since, end)
 
     def _empty(self, track: int) -> TrackColumns:
         return TrackColumns(sparse=self._tracks.is_sparse(track))
@@ -144,8 +164,13 @@ class KeptColumns:
             if len(columns) < _FEW and self._tracks.is_sparse(track):
                 continue
             timescale = self._tracks.described(track).timescale
-            if len(columns) and columns.end - columns.begin > 2 * self._keep * timescale:
+            length = self._edge(track, columns.end) - columns.begin
+            if len(columns) and length > 2 * self._keep * timescale:
                 self._load(track)
+
+    def _edge(self, track: int, end: int) -> int:
+        """Where windows of ``track``, which goes on to ``end``, end at the latest, ticks."""
+        return end if self._until is None else min(end, self._tracks.ticks(track, self._until))
 
 
 def _filled(columns: TrackColumns, rows: Iterable[FragmentRow]) -> TrackColumns:

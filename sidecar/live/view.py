@@ -52,7 +52,7 @@ class PointView:
         """Takes in what was committed since the last time; whether that was anything."""
         # First: of what is told of, nothing must be missing.
         self._told = told(self._index)
-        return self._kept.refresh()
+        return self._kept.refresh(None if self._told is None else self._told.until)
 
     @property
     def extent(self) -> tuple[Fraction, Fraction] | None:

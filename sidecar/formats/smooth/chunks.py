@@ -143,7 +143,7 @@ def with_lookahead(segments: SegmentList, *, ended: bool) -> Chunks:
     until = len(segments)
     if not ended:
         held = np.flatnonzero([not segments.was_gap(at) for at in range(until)])
-        until = int(held[-LOOKAHEAD]) if len(held) > LOOKAHEAD else 0
+        until = int(held[-LOOKAHEAD]) if len(held) >= LOOKAHEAD else 0
     return Chunks(
         segments=segments,
         first=int(segments.start[0]),
