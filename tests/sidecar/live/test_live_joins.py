@@ -198,9 +198,9 @@ def test_clocks_of_encoders(clock: str, tmp_path: Path) -> None:
     check(ENCODINGS["open groups"], CLOCKS[clock], tmp_path / "media")
 
 
-@pytest.mark.parametrize("encoding", ["muxed", "smooth"])
+@pytest.mark.parametrize("encoding", ["muxed", "smooth", "chunks"])
 def test_what_is_lost(encoding: str, tmp_path: Path) -> None:
-    lost = {"muxed": (3, 6), "smooth": (5, 8, 9)}[encoding]
+    lost = {"muxed": (3, 6), "smooth": (5, 8, 9), "chunks": (9, 16, 17, 23)}[encoding]
     check(ENCODINGS[encoding], either_way, tmp_path / "media", lost)
 
 
