@@ -432,6 +432,17 @@ class PointIndex(Database):
         )
         return tuple(map(_fragment_row, rows))
 
+    def fragment_before(self, track: int, time: int) -> tuple[FragmentRow, ...]:
+        """The parts, by time, of the fragment of ``track`` of which one is the last to begin before
+        ``time`` (ticks)."""
+        rows = self.all(
+            f"SELECT {_FRAGMENT} FROM fragment WHERE track = ?1 AND sequence = (SELECT sequence "
+            "FROM fragment WHERE track = ?1 AND time < ?2 ORDER BY time DESC LIMIT 1) "
+            "ORDER BY time",
+            *(track, time),
+        )
+        return tuple(map(_fragment_row, rows))
+
     def following(self, track: int, time: int) -> tuple[int, int] | None:
         """(time, time when shown), ticks, of the first fragment of ``track`` from ``time`` on that
         can be decoded by itself, or None."""

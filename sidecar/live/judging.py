@@ -11,6 +11,7 @@ from sidecar.live.index import PointIndex, TrackRow, Verdict
 from sidecar.live.model import IncomingTrack, TrackFragment
 from sidecar.live.overlaps import fitted
 from sidecar.media.naming import default_name
+from sidecar.media.track import Kind
 from sidecar.units import rescale
 
 # Times later than this, seconds, count from 1970.
@@ -75,7 +76,7 @@ def judged(
     ticks = max(int(grace * track.timescale), 2 * row.nominal)
     part.verdict = index.judge(row, fragment, ticks)
     if part.verdict is Verdict.ADDED:
-        fitting = fitted(index, row, fragment)
+        fitting = fitted(index, row, fragment, sparse=track.kind is Kind.TEXT)
         if fitting is None:
             part.verdict = Verdict.DUPLICATE
         else:

@@ -1,4 +1,5 @@
-"""What a fragment adds to what is there already: encoders do not all cut at the same samples."""
+"""What a fragment adds to what is there already: encoders do not all cut at the same samples, and
+their times are not always where the samples before end."""
 
 from __future__ import annotations
 
@@ -7,16 +8,26 @@ from dataclasses import replace
 import numpy as np
 
 from sidecar.live.index import PointIndex, TrackRow
+from sidecar.live.joins import joined
 from sidecar.live.model import SampleTable, TrackFragment
 
 
-def fitted(index: PointIndex, track: TrackRow, fragment: TrackFragment) -> TrackFragment | None:
+def fitted(
+    index: PointIndex, track: TrackRow, fragment: TrackFragment, *, sparse: bool
+) -> TrackFragment | None:
     """``fragment`` without the samples whose time is taken by others in the index, or None when
-    nothing is left that can be decoded without them.
+    nothing is left that can be decoded without them; joined to its neighbours (``live.joins``).
 
-    Up to half a sample may overlap: clocks of encoders differ by a tick or two.
+    ``sparse``: of a track that is silent now and then.
     """
     begin, end = index.around(track, fragment)
+    part = _without(fragment, begin, end)
+    return None if part is None else joined(index, track, part, begin, end, sparse=sparse)
+
+
+def _without(fragment: TrackFragment, begin: int | None, end: int | None) -> TrackFragment | None:
+    """``fragment`` without the samples of which more than half lies before ``begin`` or behind
+    ``end``, ticks."""
     table = fragment.samples
     ends = fragment.time + np.cumsum(table.duration, dtype=np.int64)
     middles = ends - table.duration // 2

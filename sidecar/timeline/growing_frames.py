@@ -143,8 +143,10 @@ def _starts(track: Track, cut: NDArray[np.int64]) -> NDArray[np.int64]:
     times = track.presentation_time()
     durations = np.diff(track.samples.decode_time)
     start = np.minimum.reduceat(times[: cut[-1]], cut[:-1])
-    ends = (times + durations)[cut[-2] : cut[-1]]
-    starts = np.maximum(np.append(start, ends.max()), 0)
+    ends = (times + durations)[cut[-2] : cut[-1]].max()
+    # Before a hole the last sample lasts long, and pictures that were to be shown behind it do.
+    behind = times[cut[-1] :].min(initial=ends)
+    starts = np.maximum(np.append(start, behind), 0)
     # Segments of no length would have the same URL.
     ascending: NDArray[np.int64] = np.maximum.accumulate(
         starts - np.arange(len(starts))

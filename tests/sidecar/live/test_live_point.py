@@ -195,7 +195,7 @@ def test_pictures_that_refer_to_others_are_not_cut_at_their_begin(pushed: Pushed
     assert pushed.push(second, video(3, 4)) == [DUPLICATE]
     assert pushed.push(second, video(2, shift=1)) == [DUPLICATE]
     assert pushed.push(second, video(4, shift=-1)) == [ADDED]
-    assert times(pushed.index) == [0, 2000, 3999]
+    assert times(pushed.index) == [0, 2000, 4000]
 
 
 def test_an_encoder_that_begins_anew_is_refused_once_and_clearly(pushed: Pushed) -> None:
