@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Of the WAL, whatever readers hold open for a while.
 _MAX_WAL = 16 << 20
 
@@ -58,7 +58,12 @@ CREATE INDEX event_by_time ON event (at_us);
 CREATE INDEX event_in_segments ON event (carried_us, scheme, value, inband);
 CREATE TABLE era (
     track INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL,
-    header INTEGER NOT NULL, configuration BLOB NOT NULL, PRIMARY KEY (track, time)) WITHOUT ROWID;
+    header INTEGER NOT NULL, configuration BLOB NOT NULL, composition_delay INTEGER,
+    PRIMARY KEY (track, time)) WITHOUT ROWID;
+"""
+# What version 2 did not have.
+_SINCE_2 = """
+ALTER TABLE era ADD COLUMN composition_delay INTEGER;
 """
 
 
@@ -85,7 +90,7 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version < SCHEMA_VERSION:
         # Events and eras came with version 2, which changed nothing else.
-        wanted = _EVENTS if version else _SCHEMA + _EVENTS
+        wanted = {0: _SCHEMA + _EVENTS, 1: _EVENTS, 2: _SINCE_2}[version]
         for statement in filter(None, map(str.strip, wanted.split(";"))):
             connection.execute(statement)
         version = SCHEMA_VERSION

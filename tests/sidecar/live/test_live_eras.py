@@ -94,7 +94,7 @@ def noted(index: PointIndex, sent: Sequence[tuple[int, str]], track_id: int = 1)
         one = fragment(time, 2)
         header = ord(configured) - ord("a") + 1
         index.add(row, one, header=header, file=1, offset=0, length=1, now_ms=time)
-        eras.note(index, track_id, one, header, configured.encode())
+        eras.note(index, track_id, one, header, configured.encode(), track(1, Kind.VIDEO))
 
 
 @pytest.mark.parametrize("configured", ["aabb", "abba", "abab", "abcc", "aaaa"])

@@ -334,6 +334,7 @@ def test_what_is_sent_again_after_it_was_dropped_lies_elsewhere(feed: Feed) -> N
 
 def changed(feed: Feed, track: int, time: int, configured: bytes) -> None:
     """Header 1 describes ``track`` otherwise from the fragment at ``time`` on."""
+    described = HEADER.tracks[track - 1]
     with feed.index.transaction():
         for row in feed.index.fragments(track, time, 1 << 40):
             fragment = TrackFragment(
@@ -343,7 +344,7 @@ def changed(feed: Feed, track: int, time: int, configured: bytes) -> None:
                 begins=True,
                 samples=row.samples,
             )
-            eras.note(feed.index, track, fragment, 1, configured)
+            eras.note(feed.index, track, fragment, 1, configured, described)
 
 
 def found_of(view: PointView, kind: Kind, policy: SegmentPolicy) -> list[tuple[int, int, float]]:
