@@ -29,7 +29,7 @@ def delay_of(track: IncomingTrack, fragment: TrackFragment) -> int:
         return 0
     table = fragment.samples
     offsets = table.composition_offset
-    least = 0 if offsets is None else int(offsets.min())
+    least = 0 if offsets is None else min(0, int(offsets.min()))
     reordered = track.facts.reordered
     if reordered is None:
         # Nothing says that pictures are reordered; if these are, then as many as ever.
