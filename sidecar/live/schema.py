@@ -9,10 +9,11 @@ SCHEMA_VERSION = 3
 _MAX_WAL = 16 << 20
 
 # fragment: ``moof`` counts from ``offset``, ``delay`` is the composition offset of the first
-# sample, ``checksum`` the CRC-32 of all its bytes. file: ``begin_ms`` and ``end_ms`` are media
-# times, of what it holds. doomed: files that no row refers to, to be deleted. event: ``at_us`` and
-# ``known_us`` are presentation times, ``carried_us`` that at which it stands in segments, ``time``
-# and ``duration`` ticks of ``timescale``. era: see ``live.eras``.
+# sample, ``checksum`` the CRC-32 of all its bytes, ``late`` a ``live.frontier.Lateness``. file:
+# ``begin_ms`` and ``end_ms`` are media times, of what it holds. doomed: files that no row refers
+# to, to be deleted. event: ``at_us`` and ``known_us`` are presentation times, ``carried_us``
+# that at which it stands in segments, ``time`` and ``duration`` ticks of ``timescale``. era: see
+# ``live.eras``.
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE header (
@@ -58,13 +59,14 @@ CREATE INDEX event_by_time ON event (at_us);
 CREATE INDEX event_in_segments ON event (carried_us, scheme, value, inband);
 CREATE TABLE era (
     track INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL,
-    header INTEGER NOT NULL, configuration BLOB NOT NULL, composition_delay INTEGER,
-    PRIMARY KEY (track, time)) WITHOUT ROWID;
+    header INTEGER NOT NULL, configuration BLOB NOT NULL, PRIMARY KEY (track, time)) WITHOUT ROWID;
 """
-# What version 2 did not have.
-_SINCE_2 = """
+_STEADY = """
+ALTER TABLE fragment ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE era ADD COLUMN composition_delay INTEGER;
 """
+# What each version added to the one before.
+_STEPS = (_SCHEMA, _EVENTS, _STEADY)
 
 
 def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
@@ -89,8 +91,7 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
     # Another process may have been faster.
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version < SCHEMA_VERSION:
-        # Events and eras came with version 2, which changed nothing else.
-        wanted = {0: _SCHEMA + _EVENTS, 1: _EVENTS, 2: _SINCE_2}[version]
+        wanted = "".join(_STEPS[version:])
         for statement in filter(None, map(str.strip, wanted.split(";"))):
             connection.execute(statement)
         version = SCHEMA_VERSION

@@ -107,7 +107,10 @@ def test_what_was_served_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.Mon
         one.reopen()
         for kind, url in first:
             assert one.get(url).body == first[kind, url], url
-            assert two.get(url).body == first[kind, url], url
+            # Its players have been told that there is nothing before the second fragments: what has
+            # sound and pictures stays what it was then.
+            if not re.search(r"audio.*video.*-1\.ts|audio.*video.*Frag1$", url):
+                assert two.get(url).body == first[kind, url], url
             if not re.search(r"-[0-9]+\.|\(|Frag", url):
                 # An init segment of what is long gone from memory.
                 path, _, query = url.partition("?")

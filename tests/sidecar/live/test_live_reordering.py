@@ -135,6 +135,7 @@ def test_an_index_of_before_gets_one_with_the_next_fragment(tmp_path: Path) -> N
         note(made, fragment(FLAT), video(2), "a")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("ALTER TABLE era DROP COLUMN composition_delay")
+        connection.execute("ALTER TABLE fragment DROP COLUMN late")
         connection.execute("PRAGMA user_version = 2")
         connection.commit()
     with closing(PointIndex.open(path)) as again:
