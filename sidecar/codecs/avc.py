@@ -27,16 +27,19 @@ _CROP_UNITS = {
     3: (1, 1),
 }  # chroma_format_idc -> SubWidthC, HeightC
 _MAX_SIDE = 1 << 16
+_MAX_DELIVERIES = 32  # cpb_cnt_minus1 + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceParameterSet:
-    """``width``/``height``: cropped, pixels. The rest is None when the VUI does not say."""
+    """``width``/``height``: cropped, pixels. The rest is None when the VUI does not say.
+    ``reordered``: max_num_reorder_frames."""
 
     width: int
     height: int
     sample_aspect: tuple[int, int] | None
     transfer: int | None
+    reordered: int | None
 
 
 def avc_facts(entry: VisualEntry) -> VideoFacts:
@@ -54,10 +57,11 @@ def avc_facts(entry: VisualEntry) -> VideoFacts:
     width, height = entry.width, entry.height
     aspect: tuple[int, int] | None = None
     transfer: int | None = None
+    reordered: int | None = None
     if sps_list:
         sps = parse_sps(sps_list[0], box_path=config.box_path, offset=config.offset)
         width, height = sps.width, sps.height
-        aspect, transfer = sps.sample_aspect, sps.transfer
+        aspect, transfer, reordered = sps.sample_aspect, sps.transfer, sps.reordered
     elif entry.type in ("avc1", "avc2"):
         raise config.invalid("avcC has no sequence parameter set")
     if transfer is None and (colour := colour_of(entry)) is not None:
@@ -71,6 +75,7 @@ def avc_facts(entry: VisualEntry) -> VideoFacts:
         pixel_aspect=pixel_aspect(entry, aspect),
         video_range=video_range(transfer),
         codec_private_data=b"".join(START_CODE + nal for nal in (*sps_list, *pps_list)),
+        reordered=reordered,
     )
 
 
@@ -141,8 +146,14 @@ def parse_sps(nal_unit: bytes, *, box_path: str = "", offset: int | None = None)
         height -= sub_height * field_factor * (top + bottom)
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise reader.invalid(f"the picture is {width} by {height} after cropping")
-    aspect, transfer = _vui(reader)
-    return SequenceParameterSet(width=width, height=height, sample_aspect=aspect, transfer=transfer)
+    aspect, transfer, reordered = _vui(reader)
+    return SequenceParameterSet(
+        width=width,
+        height=height,
+        sample_aspect=aspect,
+        transfer=transfer,
+        reordered=reordered,
+    )
 
 
 def _skip_scaling_list(reader: BitReader, size: int) -> None:
@@ -168,16 +179,54 @@ def _skip_picture_order(reader: BitReader) -> None:
             reader.se()  # offset_for_ref_frame
 
 
-def _vui(reader: BitReader) -> tuple[tuple[int, int] | None, int | None]:
+def _vui(reader: BitReader) -> tuple[tuple[int, int] | None, int | None, int | None]:
+    """(sample aspect ratio, transfer characteristics, max_num_reorder_frames)."""
     aspect: tuple[int, int] | None = None
     transfer: int | None = None
+    reordered: int | None = None
     try:
         if reader.flag():  # vui_parameters_present_flag
             aspect = aspect_ratio(reader)
             transfer = transfer_characteristics(reader)
+            reordered = _reordered(reader)
     except InvalidMedia:
-        return aspect, None
-    return aspect, transfer
+        pass
+    return aspect, transfer, reordered
+
+
+def _reordered(reader: BitReader) -> int | None:
+    """What a VUI says behind its video signal (ISO/IEC 14496-10 E.1.1): max_num_reorder_frames."""
+    if reader.flag():  # chroma_loc_info_present_flag
+        reader.ue()
+        reader.ue()
+    if reader.flag():  # timing_info_present_flag
+        reader.skip(65)  # num_units_in_tick, time_scale, fixed_frame_rate_flag
+    delivered = [_skip_hrd(reader) for _ in range(2)]  # nal_hrd, vcl_hrd
+    if any(delivered):
+        reader.flag()  # low_delay_hrd_flag
+    reader.flag()  # pic_struct_present_flag
+    if not reader.flag():  # bitstream_restriction_flag
+        return None
+    reader.flag()  # motion_vectors_over_pic_boundaries_flag
+    for _ in range(4):  # bytes per picture, bits per macroblock, lengths of vectors
+        reader.ue()
+    return reader.ue()
+
+
+def _skip_hrd(reader: BitReader) -> bool:
+    """Whether there are hrd_parameters (ISO/IEC 14496-10 E.1.2)."""
+    if not reader.flag():
+        return False
+    count = reader.ue() + 1
+    if count > _MAX_DELIVERIES:
+        raise reader.invalid(f"cpb_cnt_minus1 is {count - 1}")
+    reader.skip(8)  # bit_rate_scale, cpb_size_scale
+    for _ in range(count):
+        reader.ue()
+        reader.ue()
+        reader.flag()  # cbr_flag
+    reader.skip(20)  # lengths of delays
+    return True
 
 
 def aspect_ratio(reader: BitReader) -> tuple[int, int] | None:
@@ -202,4 +251,6 @@ def transfer_characteristics(reader: BitReader) -> int | None:
     if not reader.flag():  # colour_description_present_flag
         return None
     reader.skip(8)  # colour_primaries
-    return reader.bits(8)
+    transfer = reader.bits(8)
+    reader.skip(8)  # matrix_coefficients
+    return transfer

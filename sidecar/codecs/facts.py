@@ -13,6 +13,8 @@ class VideoFacts:
     (``avc1``). ``fourcc``: as server manifests spell it (``AVC1``). ``width``/``height``: coded
     picture as cropped for display, pixels. ``pixel_aspect``: horizontal, vertical spacing (pasp or
     VUI; ``(1, 1)`` when unknown). ``video_range``: ``SDR``, ``PQ``, ``HLG`` or None when unknown.
+    ``reordered``: how many pictures at the most are decoded before one and presented behind it;
+    None when unknown.
     """
 
     codec: str
@@ -23,6 +25,7 @@ class VideoFacts:
     pixel_aspect: tuple[int, int] = (1, 1)
     video_range: str | None = None
     codec_private_data: bytes = b""
+    reordered: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,14 @@ _MAX_LONG_TERM = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceParameterSet:
-    """``width``/``height``: after the conformance window, pixels; the rest None if not said."""
+    """``width``/``height``: after the conformance window, pixels; the rest None if not said.
+    ``reordered``: sps_max_num_reorder_pics of the highest sub-layer."""
 
     width: int
     height: int
     sample_aspect: tuple[int, int] | None
     transfer: int | None
+    reordered: int | None
 
 
 def hevc_facts(entry: VisualEntry) -> VideoFacts:
@@ -45,10 +47,11 @@ def hevc_facts(entry: VisualEntry) -> VideoFacts:
     width, height = entry.width, entry.height
     aspect: tuple[int, int] | None = None
     transfer: int | None = None
+    reordered: int | None = None
     if parameter_sets[_NAL_SPS]:
         sps = parse_sps(parameter_sets[_NAL_SPS][0], box_path=config.box_path, offset=config.offset)
         width, height = sps.width, sps.height
-        aspect, transfer = sps.sample_aspect, sps.transfer
+        aspect, transfer, reordered = sps.sample_aspect, sps.transfer, sps.reordered
     elif entry.type == "hvc1":
         raise config.invalid("hvcC has no sequence parameter set")
     if transfer is None and (colour := colour_of(entry)) is not None:
@@ -64,6 +67,7 @@ def hevc_facts(entry: VisualEntry) -> VideoFacts:
         codec_private_data=b"".join(
             START_CODE + nal for group in parameter_sets.values() for nal in group
         ),
+        reordered=reordered,
     )
 
 
@@ -139,14 +143,22 @@ def parse_sps(nal_unit: bytes, *, box_path: str = "", offset: int | None = None)
         raise reader.invalid(f"the picture is {width} by {height} after cropping")
     aspect: tuple[int, int] | None = None
     transfer: int | None = None
+    reordered: int | None = None
     try:
-        _skip_coding_tools(reader, max_sub_layers_minus1)
+        log2_max_poc_lsb, reordered = _picture_order(reader, max_sub_layers_minus1)
+        _skip_coding_tools(reader, log2_max_poc_lsb)
         if reader.flag():  # vui_parameters_present_flag
             aspect = aspect_ratio(reader)
             transfer = transfer_characteristics(reader)
     except InvalidMedia:
         transfer = None
-    return SequenceParameterSet(width=width, height=height, sample_aspect=aspect, transfer=transfer)
+    return SequenceParameterSet(
+        width=width,
+        height=height,
+        sample_aspect=aspect,
+        transfer=transfer,
+        reordered=reordered,
+    )
 
 
 def _skip_profile_tier_level(reader: BitReader, max_sub_layers_minus1: int) -> None:
@@ -159,17 +171,25 @@ def _skip_profile_tier_level(reader: BitReader, max_sub_layers_minus1: int) -> N
         reader.skip(88 * profile_present + 8 * level_present)
 
 
-def _skip_coding_tools(reader: BitReader, max_sub_layers_minus1: int) -> None:
-    """From bit_depth_luma_minus8 to before vui_parameters_present_flag."""
+def _picture_order(reader: BitReader, max_sub_layers_minus1: int) -> tuple[int, int]:
+    """From bit_depth_luma_minus8 to the sub-layers' ordering: (log2_max_pic_order_cnt_lsb,
+    sps_max_num_reorder_pics of the highest)."""
     reader.ue()  # bit_depth_luma_minus8
     reader.ue()  # bit_depth_chroma_minus8
     log2_max_poc_lsb = reader.ue() + 4
     if log2_max_poc_lsb > 16:
         raise reader.invalid(f"log2_max_pic_order_cnt_lsb is {log2_max_poc_lsb}")
     every_layer = reader.flag()  # sps_sub_layer_ordering_info_present_flag
+    reordered = 0
     for _ in range(max_sub_layers_minus1 + 1 if every_layer else 1):
-        for _ in range(3):
-            reader.ue()
+        reader.ue()  # sps_max_dec_pic_buffering_minus1
+        reordered = reader.ue()
+        reader.ue()  # sps_max_latency_increase_plus1
+    return log2_max_poc_lsb, reordered
+
+
+def _skip_coding_tools(reader: BitReader, log2_max_poc_lsb: int) -> None:
+    """From the block sizes to before vui_parameters_present_flag."""
     for _ in range(6):  # block and transform sizes, transform hierarchy depths
         reader.ue()
     if reader.flag() and reader.flag():  # scaling_list_enabled, sps_scaling_list_data_present

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from sidecar.errors import FragmentMissing, FragmentNotAvailable, FragmentNotFound
+from sidecar.formats.eras import described_in
 from sidecar.formats.events import with_events
 from sidecar.formats.spec import Answer, Request
 from sidecar.formats.urls import encoded, suffix
@@ -75,7 +76,7 @@ def segment_answer(
             if rendition.kind is Kind.TEXT
             else with_events(
                 media_segment(
-                    rendition.track,
+                    described_in(request, rendition, segments.era_of(at)).track,
                     first_sample[at - index],
                     first_sample[at - index + 1],
                     segments.number(at),

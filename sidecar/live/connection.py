@@ -373,7 +373,7 @@ class Connection:
         configured = self._configured.get(key)
         if configured is None:
             configured = self._configured[key] = eras.configuration(track, restarts)
-        eras.note(index, part.row.id, part.fragment, self._header_number, configured)
+        eras.note(index, part.row.id, part.fragment, self._header_number, configured, part.track)
 
     def _name_track(self, part: Part) -> None:
         """Measures the track when a fragment has begun behind its first one."""

@@ -22,6 +22,7 @@ from sidecar.codecs.entry import sound_entry, visual_entry
 from sidecar.errors import InvalidMedia
 from sidecar.live.database import Database
 from sidecar.live.model import IncomingTrack, SampleTable, TrackFragment
+from sidecar.live.reordering import delay_of
 from sidecar.media.track import Kind
 
 # Changes of several tracks that are this close to each other, seconds, are one: encoders cut sound
@@ -36,12 +37,15 @@ _FACTS = struct.Struct(">4sII")
 @dataclass(frozen=True, slots=True)
 class EraRow:
     """From ``time`` on (decode time, ticks) ``track`` is as header number ``header`` describes it.
-    ``shown``: when its first sample is presented, ticks, before the edit list."""
+    ``shown``: when its first sample is presented, ticks, before the edit list. ``delay``: as
+    ``live.reordering.delay_of`` has it, the same for as long as there is the row, whatever comes;
+    None where it was not known yet when the row was made."""
 
     track: int
     time: int
     shown: int
     header: int
+    delay: int | None = None
 
 
 def configuration(track: IncomingTrack, restarts: int) -> bytes:
@@ -147,14 +151,25 @@ def restarts(index: Database, time_ms: int) -> int:
 
 
 def note(
-    index: Database, track: int, fragment: TrackFragment, header: int, configured: bytes
+    index: Database,
+    track: int,
+    fragment: TrackFragment,
+    header: int,
+    configured: bytes,
+    described: IncomingTrack,
 ) -> None:
     """``fragment`` of ``track``, which was added and can be decoded by itself, is ``configured`` so
-    by ``header``; in a transaction."""
+    by ``header``, as which it is ``described``; in a transaction."""
     time = fragment.time
-    select = "SELECT time, configuration, header FROM era WHERE track = ? AND time"
+    select = "SELECT time, configuration, header, composition_delay FROM era WHERE track = ? "
+    select += "AND time"
     before = index.one(f"{select} <= ? ORDER BY time DESC LIMIT 1", track, time)
     if before is not None and bytes(before[1]) == configured:
+        if before[3] is None:
+            index.run(
+                "UPDATE era SET composition_delay = ? WHERE track = ? AND time = ?",
+                *(delay_of(described, fragment), track, before[0]),
+            )
         return
     after = index.one(f"{select} > ? ORDER BY time LIMIT 1", track, time)
     following = index.one(
@@ -167,9 +182,12 @@ def note(
         if after is None or goes_on < after[0]:
             # What lies behind is still as what lies before.
             shown = goes_on + int(following[1])
-            _put(index, EraRow(track, goes_on, shown, int(before[2])), bytes(before[1]))
+            row = EraRow(track, goes_on, shown, int(before[2]), before[3])
+            _put(index, row, bytes(before[1]))
             after = None
+    delay = None
     if after is not None and bytes(after[1]) == configured:
+        delay = after[3]
         index.run("DELETE FROM era WHERE track = ? AND time = ?", track, after[0])
     earlier = index.one(f"{select} < ? ORDER BY time DESC LIMIT 1", track, time)
     if earlier is not None and bytes(earlier[1]) == configured:
@@ -178,21 +196,25 @@ def note(
         return
     delays = fragment.samples.composition_offset
     shown = time + (0 if delays is None else int(delays[0]))
-    _put(index, EraRow(track, time, shown, header), configured)
+    if delay is None:
+        delay = delay_of(described, fragment)
+    _put(index, EraRow(track, time, shown, header, delay), configured)
 
 
 def _put(index: Database, row: EraRow, configured: bytes) -> None:
     index.run(
-        "INSERT OR REPLACE INTO era (track, time, shown, header, configuration) "
-        "VALUES (?, ?, ?, ?, ?)",
-        *(row.track, row.time, row.shown, row.header, configured),
+        "INSERT OR REPLACE INTO era "
+        "(track, time, shown, header, configuration, composition_delay) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        *(row.track, row.time, row.shown, row.header, configured, row.delay),
     )
 
 
 def rows(index: Database) -> tuple[EraRow, ...]:
     """Those of all tracks, by track and time."""
     found = index.all(
-        "SELECT track, time, shown, header FROM era WHERE track != ? ORDER BY track, time",
+        "SELECT track, time, shown, header, composition_delay FROM era "
+        "WHERE track != ? ORDER BY track, time",
         _RESTARTS,
     )
     return tuple(EraRow(*row) for row in found)
@@ -215,31 +237,40 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eras:
-    """``changes``: in their order; era 0 is what lies before all of them. ``headers``: of each
-    track, (era from which on, number of the header that describes it)."""
+    """``changes``: in their order; era 0 is what lies before all of them. ``rows``: of each track,
+    (era from which on, what describes it)."""
 
     changes: tuple[Change, ...] = ()
-    headers: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    rows: Mapping[int, tuple[tuple[int, EraRow], ...]] = field(default_factory=dict)
 
     def header(self, track: int, era: int) -> int | None:
         """The number of the header that describes ``track`` in ``era``; what began later, as its
         first one does. None when the track has none."""
-        known = self.headers.get(track)
+        row = self._row(track, era)
+        return None if row is None else row.header
+
+    def delay(self, track: int, era: int) -> int | None:
+        """``EraRow.delay`` of ``track`` in ``era``; None also when the track has no row."""
+        row = self._row(track, era)
+        return None if row is None else row.delay
+
+    def _row(self, track: int, era: int) -> EraRow | None:
+        known = self.rows.get(track)
         if not known:
             return None
-        return max((one for one in known if one[0] <= era), default=known[0])[1]
+        return [row for number, row in known if number <= era or row is known[0][1]][-1]
 
 
 def eras_of(found: Iterable[EraRow], tracks: Mapping[int, IncomingTrack]) -> Eras:
     """The eras that ``found`` (as ``rows`` has them) make. ``tracks``: as the index counts them."""
-    headers: dict[int, list[tuple[int, int]]] = {}
+    described: dict[int, list[tuple[int, EraRow]]] = {}
     changes: list[tuple[Fraction, EraRow]] = []
     for row in found:
         one = tracks.get(row.track)
         if one is None:
             continue
-        if row.track not in headers:
-            headers[row.track] = [(0, row.header)]
+        if row.track not in described:
+            described[row.track] = [(0, row)]
         else:
             time = Fraction(row.time - one.edit_media_time, one.timescale)
             changes.append((time, row))
@@ -247,7 +278,7 @@ def eras_of(found: Iterable[EraRow], tracks: Mapping[int, IncomingTrack]) -> Era
     made = []
     for number, group in enumerate(_grouped(changes), 1):
         for _, row in group:
-            headers[row.track].append((number, row.header))
+            described[row.track].append((number, row))
         made.append(
             Change(
                 number=number,
@@ -256,7 +287,7 @@ def eras_of(found: Iterable[EraRow], tracks: Mapping[int, IncomingTrack]) -> Era
                 tracks={row.track: (row.time, row.shown) for _, row in group},
             )
         )
-    return Eras(changes=tuple(made), headers={key: tuple(one) for key, one in headers.items()})
+    return Eras(changes=tuple(made), rows={key: tuple(one) for key, one in described.items()})
 
 
 def _grouped(

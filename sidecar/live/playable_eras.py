@@ -111,11 +111,14 @@ def _as_in(
     tracks: Tracks, presentation: Presentation, number: int, order: Sequence[int]
 ) -> Presentation:
     """``presentation`` as it is in era ``number``."""
-    if not tracks.eras.changes:
-        return presentation
     renditions = []
     for track, rendition in zip(order, presentation.renditions, strict=True):
         one = tracks.in_era(track, number)
-        described = replace(rendition.track, sample_entry_box=one.sample_entry_box, facts=one.facts)
+        described = replace(
+            rendition.track,
+            sample_entry_box=one.sample_entry_box,
+            facts=one.facts,
+            samples=replace(rendition.track.samples, delay=tracks.composition_delay(track, number)),
+        )
         renditions.append(replace(rendition, track=described))
     return replace(presentation, renditions=tuple(renditions))

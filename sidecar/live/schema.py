@@ -61,9 +61,12 @@ CREATE TABLE era (
     track INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL,
     header INTEGER NOT NULL, configuration BLOB NOT NULL, PRIMARY KEY (track, time)) WITHOUT ROWID;
 """
-_LATE = "ALTER TABLE fragment ADD COLUMN late INTEGER NOT NULL DEFAULT 0;"
+_STEADY = """
+ALTER TABLE fragment ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE era ADD COLUMN composition_delay INTEGER;
+"""
 # What each version added to the one before.
-_STEPS = (_SCHEMA, _EVENTS, _LATE)
+_STEPS = (_SCHEMA, _EVENTS, _STEADY)
 
 
 def prepare(connection: sqlite3.Connection, synchronous: str) -> int:

@@ -70,6 +70,10 @@ class Tracks:
         counted = self.described(track)
         return counted_as(one, counted.timescale, counted.edit_media_time)
 
+    def composition_delay(self, track: int, era: int) -> int | None:
+        """What ``Samples.delay`` of ``track`` is in ``era``."""
+        return self._eras.delay(track, era)
+
     def _described_by(self, row: TrackRow, number: int) -> IncomingTrack:
         header = self._headers.get(number)
         if header is None:

@@ -48,6 +48,11 @@ class StoredFragments:
         return sum(column.nbytes for column in columns)
 
 
+def least_delay(composition_offset: NDArray[np.int32] | None) -> int:
+    """Ticks by which the least of ``composition_offset`` lies below 0."""
+    return 0 if composition_offset is None else -int(composition_offset.min(initial=0))
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Samples:
     """The samples of a track in decode order, as columns of equal length n (except decode_time).
@@ -61,7 +66,10 @@ class Samples:
     - ``size``: uint32[n], bytes.
     - ``offset``: int64[n], byte offset in the file.
     - ``sync``: bool[n], or None when every sample is a sync sample.
-    - ``composition_delay``: ticks by which the least composition offset lies below 0; made here.
+    - ``delay``: ticks by which samples are to be decoded earlier than that, for none to be
+      presented before it is decoded: of samples that come and go the same for all of them, of which
+      a few may need more. None: as many as the least composition offset lies below 0.
+    - ``composition_delay``: the ticks that ``delay`` means; made here.
     - ``fragment_start``: int64[m], index of the first sample of each fragment of the source (the
       samples of a ``moov`` of a fragmented file count as one fragment), or None for a progressive
       file.
@@ -76,12 +84,12 @@ class Samples:
     sync: NDArray[np.bool_] | None
     fragment_start: NDArray[np.int64] | None
     stored: StoredFragments | None = None
+    delay: int | None = None
     composition_delay: int = field(init=False)
 
     def __post_init__(self) -> None:
-        offsets = self.composition_offset
-        least = 0 if offsets is None else int(offsets.min(initial=0))
-        object.__setattr__(self, "composition_delay", -least)
+        delay = least_delay(self.composition_offset) if self.delay is None else self.delay
+        object.__setattr__(self, "composition_delay", delay)
 
     def __len__(self) -> int:
         return int(self.size.shape[0])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sidecar.boxes.write import box
 from sidecar.media.presentation import Rendition
-from sidecar.media.track import Samples, Track
+from sidecar.media.track import Track
+from sidecar.mux.decoding import decoding
 from sidecar.mux.movie import NO_SAMPLES, movie_header, track_box, track_extends
 from sidecar.mux.plan import FileRanges, Inline, Part
 from sidecar.mux.ranges import byte_ranges
@@ -79,27 +79,20 @@ def edit_media_time(track: Track) -> int:
 
 
 def _run(track: Track, first: int, last: int) -> Run:
-    samples = track.samples
-    decode_time = samples.decode_time[first : last + 1]
-    return Run(
-        base_time=int(decode_time[0]),
-        duration=decode_time[1:] - decode_time[:-1],
-        size=samples.size[first:last],
-        composition=_delayed(samples, first, last),
-        sync=column_slice(samples.sync, first, last),
-    )
-
-
-def _delayed(samples: Samples, first: int, last: int) -> NDArray[np.int32] | None:
-    """Composition offsets as written: none is negative, since the edit list takes the delay back.
+    """No composition offset is negative, since the edit list takes the delay back.
 
     Readers of negative ones disagree: libavformat (ffmpeg, mpv ...) presents a fragmented track
     late by the largest of them, that is, out of step with the sound.
     """
-    offsets = column_slice(samples.composition_offset, first, last)
-    if offsets is None or not samples.composition_delay:
-        return offsets
-    return offsets + np.int32(samples.composition_delay)
+    samples = track.samples
+    decode_time, composition = decoding(track, first, last)
+    return Run(
+        base_time=int(decode_time[0]),
+        duration=decode_time[1:] - decode_time[:-1],
+        size=samples.size[first:last],
+        composition=composition,
+        sync=column_slice(samples.sync, first, last),
+    )
 
 
 def _fragment(

@@ -14,6 +14,7 @@ from sidecar.codecs.nal import has_nal_units, nal_format
 from sidecar.errors import InvalidMedia, MediaError, UnsupportedMedia
 from sidecar.media.track import Kind, Track
 from sidecar.mux.annexb import access_units
+from sidecar.mux.decoding import decoding
 from sidecar.mux.mpegts import AUDIO_PID, VIDEO_PID
 from sidecar.mux.pes import PesStream, Stored
 from sidecar.mux.psi import StreamInfo, language, registration
@@ -115,7 +116,8 @@ def video_stream(
         pts = dts
         if columns.composition_offset is not None:
             pts = dts + columns.composition_offset[begin:last]
-            dts = dts - columns.composition_delay
+        if columns.composition_delay:
+            dts = _decoded(track, first)
     held = size > 0
     bounds = _bounds(first, held)
     if bounds[-1] != len(size):
@@ -148,6 +150,15 @@ def video_stream(
         random_access=sync,
         has_pcr=True,
     )
+
+
+def _decoded(track: Track, first: Sequence[int]) -> NDArray[np.int64]:
+    """int64[first[-1] - first[0]], ticks. Each segment is timed by itself, whatever it is made
+    along with."""
+    spans = [(begin, end) for begin, end in itertools.pairwise(first) if end > begin]
+    times = np.concatenate([decoding(track, begin, end)[0][:-1] for begin, end in spans])
+    decoded: NDArray[np.int64] = times - track.edit_media_time - track.samples.composition_delay
+    return decoded
 
 
 def _bounds(first: Sequence[int], held: NDArray[np.bool_]) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.media.track import Samples, Track
+from sidecar.mux.decoding import delayed_offsets
 from sidecar.mux.runs import (
     NON_SYNC_SAMPLE,
     SYNC_SAMPLE,
@@ -165,11 +166,10 @@ def _rows(
         else:
             trun_flags |= TRUN_FLAGS
             columns.append(np.where(sync, SYNC_SAMPLE, NON_SYNC_SAMPLE))
-    if samples.composition_offset is not None:
-        offsets = samples.composition_offset[begin:end] + np.int32(samples.composition_delay)
-        if np.count_nonzero(offsets):
-            trun_flags |= TRUN_COMPOSITION_OFFSET
-            columns.append(offsets.view(np.uint32))
+    offsets = delayed_offsets(samples, begin, end)
+    if offsets is not None and np.count_nonzero(offsets):
+        trun_flags |= TRUN_COMPOSITION_OFFSET
+        columns.append(offsets.view(np.uint32))
     rows = np.empty((len(duration), len(columns)), dtype=">u4")
     for index, column in enumerate(columns):
         rows[:, index] = column

@@ -15,6 +15,7 @@ from sidecar.boxes.write import box, boxed, full_box
 from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import UnsupportedMedia
 from sidecar.media.track import Kind, Samples
+from sidecar.mux.decoding import delayed_offsets
 from sidecar.mux.interleave import Interleaved, interleave
 from sidecar.mux.movie import Pieces, movie_header, track_box
 from sidecar.mux.plan import Inline, Part
@@ -184,9 +185,9 @@ def _tables(cut: Cut, chunk_samples: NDArray[np.int64]) -> Pieces:
     if int(duration.max()) > _UINT32_MAX:
         raise UnsupportedMedia("a sample lasts too long for a progressive file")
     pieces = _runs(b"stts", duration)
-    if samples.composition_offset is not None:
-        offsets = samples.composition_offset[cut.first : cut.last]
-        pieces += _runs(b"ctts", offsets + np.int32(samples.composition_delay))
+    offsets = delayed_offsets(samples, cut.first, cut.last)
+    if offsets is not None:
+        pieces += _runs(b"ctts", offsets)
     pieces += _stss(samples, cut.first, cut.last)
     pieces += _stsz(samples.size[cut.first : cut.last])
     count, first_chunk = _run_lengths(chunk_samples)

@@ -36,7 +36,8 @@ def bit_rates(track: Track, segments: SegmentList) -> BitRates:
     first = segments.first_sample
     count = np.diff(first)
     size = np.add.reduceat(samples.size, first[:-1], dtype=np.int64)
-    row = np.full(len(segments), 4 if samples.composition_offset is None else 8)
+    has_offsets = samples.composition_offset is not None or samples.composition_delay > 0
+    row = np.full(len(segments), 8 if has_offsets else 4)
     span = np.diff(samples.decode_time[first])
     duration = samples.decode_time[first[:-1] + 1] - samples.decode_time[first[:-1]]
     row[span != duration * count] += 4
@@ -77,14 +78,18 @@ def frame_rate(track: Track) -> Fraction:
     """Pictures per second of a video track: its average, or the usual rate next to it.
 
     Timestamps of coarse timescales make 23.976 look like 23.97597: within 0.03 % of a whole
-    number n, or of n/1.001, it is that.
+    number n, or of n/1.001, it is that. Of a live track, pauses do not count, or each picture that
+    an encoder leaves out would make it another one for as long as it is at hand.
     """
     decode_time, size = track.samples.decode_time, track.samples.size
     count, span = len(size), int(decode_time[-1] - decode_time[0])
-    if not size.all():
+    is_live = track.samples.delay is not None
+    if is_live or not size.all():
         # What was never received of a live track is there as samples without bytes.
-        held = size > 0
-        count, span = int(held.sum()), int(np.diff(decode_time)[held].sum())
+        held, duration = size > 0, np.diff(decode_time)
+        if is_live and held.any():
+            held &= duration <= 1.5 * np.median(duration[held])
+        count, span = int(held.sum()), int(duration[held].sum())
     if not span:
         return Fraction(0)
     average = Fraction(count * track.timescale, span)

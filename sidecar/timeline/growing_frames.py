@@ -43,28 +43,30 @@ def frame_cells(
     every segment back by one.
     """
     samples, timescale = track.samples, track.timescale
-    frame = _frame(track)
-    wanted = np.ceil((cells.time - min(frame / 2, _NEAR)) * timescale - 1e-3)
-    ticks = wanted.astype(np.int64) + track.edit_media_time
-    first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
+    frame, last_frame = _frames(track)
+    ticks = _ticks(track, cells.time, last_frame)
     cut_there = np.zeros(len(ticks), np.bool_)
     if isinstance(track.facts, AudioFacts):
         at_fragments, cut_there = _at_fragments(track, cells.time, slack)
-        first_sample = np.where(cut_there, at_fragments, first_sample)
+        nearest = np.searchsorted(samples.decode_time[:-1], ticks)
+        first_sample = np.where(cut_there, at_fragments, nearest)
+    else:
+        first_sample = _nearest(track, cells.time)
     for at, time in cuts:
         first_sample[at] = np.searchsorted(samples.decode_time[:-1], time)
     if not samples.size.all():
         first_sample = np.where(
             cut_there, first_sample, _around_holes(track, cells.time, first_sample)
         )
-    near = timescale * (frame + slack)
+    near = timescale * (last_frame + slack)
     ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= near
     if first_sample[-1] == len(samples) and not ends_here and not math.isinf(grid.until):
         # The last cells are not there yet, or will never be.
         reached = int(np.searchsorted(ticks, samples.decode_time[-1]))
         first_sample = first_sample[:reached]
     # What comes before the first sample at hand may belong to the first segment.
-    late = (int(samples.decode_time[0]) - ticks >= 0.99 * timescale * frame) & ~cut_there
+    begins = _ticks(track, cells.time, frame)
+    late = (int(samples.decode_time[0]) - begins >= 0.99 * timescale * frame) & ~cut_there
     lead = int(np.count_nonzero(late))
     if grid.begins and lead == 1:
         lead = 0  # nothing does: the presentation begins with it
@@ -95,13 +97,36 @@ def frame_length(facts: AudioFacts) -> Fraction:
     return Fraction(facts.samples_per_frame, facts.sampling_rate)
 
 
-def _frame(track: Track) -> float:
-    """Seconds of a frame: of sound what it always is, so that no other one is the nearest to a time
-    when more is at hand; of pictures the average."""
+def _frames(track: Track) -> tuple[float, float]:
+    """Seconds of the first and of the last frame: of sound what it always is, so that no other one
+    is the nearest to a time when more is at hand; of pictures what they last, if that is short."""
     if isinstance(track.facts, AudioFacts):
-        return float(frame_length(track.facts))
+        frame = float(frame_length(track.facts))
+        return frame, frame
+    first, second, last, end = track.samples.decode_time[[0, 1, -2, -1]].tolist()
+    most = 2 * _NEAR * track.timescale
+    return min(second - first, most) / track.timescale, min(end - last, most) / track.timescale
+
+
+def _ticks(track: Track, time: NDArray[np.float64], frame: float) -> NDArray[np.int64]:
+    """Decode times from which on frames of ``frame`` seconds are nearest to each ``time`` (seconds)
+    or behind it."""
+    wanted = np.ceil((time - min(frame / 2, _NEAR)) * track.timescale - 1e-3)
+    return wanted.astype(np.int64) + track.edit_media_time
+
+
+def _nearest(track: Track, time: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The pictures that begin nearest to each ``time`` (seconds), but not far before it; behind the
+    last one when none does. How long others last does not count."""
     times = track.samples.decode_time
-    return int(times[-1] - times[0]) / len(track.samples) / track.timescale
+    wanted = time * track.timescale
+    ticks = np.ceil(wanted - 1e-3).astype(np.int64) + track.edit_media_time
+    behind = np.searchsorted(times[:-1], ticks)
+    exactly = wanted + track.edit_media_time
+    early = exactly - times[np.maximum(behind - 1, 0)]
+    is_near = (early <= times[behind] - exactly + 1e-3) & (early <= _NEAR * track.timescale + 1e-3)
+    chosen: NDArray[np.int64] = behind - ((behind > 0) & is_near)
+    return chosen
 
 
 def _at_fragments(

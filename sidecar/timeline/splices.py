@@ -18,6 +18,8 @@ from sidecar.media.track import Track
 # seconds.
 _MARGIN = 0.1
 _HERE = 1e-3
+# What lasts longer than twice that is no picture that others follow at once, seconds.
+_LONGEST = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,44 +34,49 @@ class Splice:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Pictures:
     """The sync samples that all renditions have: ``shown`` and ``decoded``, float64[n], seconds.
-    ``begin``, ``end``: decode times of what is at hand, seconds. ``delay``: of showing, and
-    ``frame``: seconds."""
+    ``begin``, ``end``: decode times of what is at hand, seconds. ``delay``: of showing each, and
+    ``half``: of what it lasts, as far as that counts; float64[n], seconds."""
 
     shown: NDArray[np.float64]
     decoded: NDArray[np.float64]
     begin: float
     end: float
-    delay: float
-    frame: float
+    delay: NDArray[np.float64]
+    half: NDArray[np.float64]
 
     def at(self, when: float) -> float | None:
         """Decode time of the sync sample that is shown at ``when``, None without one."""
         if not len(self.shown):
             return None
-        nearest = int(np.argmin(abs(self.shown - when)))
-        near = abs(float(self.shown[nearest]) - when) <= self.frame / 2 + _HERE
+        nearest = self._nearest(when)
+        near = abs(float(self.shown[nearest]) - when) <= self.half[nearest] + _HERE
         return float(self.decoded[nearest]) if near else None
+
+    def decoded_for(self, when: float) -> float:
+        """When what is shown at ``when`` is decoded, as far as the sync sample next to it tells."""
+        return when - float(self.delay[self._nearest(when)]) if len(self.shown) else when
+
+    def _nearest(self, when: float) -> int:
+        return int(np.argmin(abs(self.shown - when)))
 
 
 def pictures_of(tracks: Sequence[Track]) -> Pictures:
     """The common sync samples of ``tracks``, at least one, each with samples; the first one's
     times."""
     first = tracks[0]
-    times = first.samples.decode_time
-    frame = int(times[-1] - times[0]) / len(first.samples) / first.timescale
-    shown, decoded = _sync_times(first)
+    shown, decoded, delay, half = _sync_times(first)
     for other in tracks[1:]:
-        theirs, _ = _sync_times(other)
-        at = np.clip(np.searchsorted(theirs, shown - frame / 2), 0, max(0, len(theirs) - 1))
-        shared = abs(theirs[at] - shown) <= frame / 2 if len(theirs) else np.zeros(len(shown), bool)
-        shown, decoded = shown[shared], decoded[shared]
+        theirs = _sync_times(other)[0]
+        at = np.clip(np.searchsorted(theirs, shown - half), 0, max(0, len(theirs) - 1))
+        shared = abs(theirs[at] - shown) <= half if len(theirs) else np.zeros(len(shown), bool)
+        shown, decoded, delay, half = shown[shared], decoded[shared], delay[shared], half[shared]
     return Pictures(
         shown=shown,
         decoded=decoded,
         begin=max(_seconds(track, 0) for track in tracks),
         end=min(_seconds(track, -1) for track in tracks),
-        delay=_delay(first),
-        frame=frame,
+        delay=delay,
+        half=half,
     )
 
 
@@ -99,7 +106,7 @@ def moved(
         if not len(time):
             break
         # As the boundaries, which are decode times.
-        at = splice.at - pictures.delay
+        at = pictures.decoded_for(splice.at)
         distance = abs(grid - at)
         # Of two that are as near, the first, whatever is lost of floating point times.
         nearest = int(np.flatnonzero(distance <= distance.min() + _HERE)[0])
@@ -126,22 +133,19 @@ def moved(
     return time[lead:until], lead
 
 
-def _sync_times(track: Track) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sync_times(track: Track) -> tuple[NDArray[np.float64], ...]:
+    """``shown``, ``decoded``, ``delay`` and ``half`` of ``Pictures``, of all sync samples."""
     samples = track.samples
     which = slice(None) if samples.sync is None else np.flatnonzero(samples.sync)
     shown = track.presentation_time()[which] / track.timescale
     decoded = (samples.decode_time[:-1][which] - track.edit_media_time) / track.timescale
+    # From whole ticks: of times since 1970 there would be no more than nearly the same.
+    delay = np.zeros(len(shown))
+    if samples.composition_offset is not None:
+        delay = samples.composition_offset[which] / track.timescale
+    half = np.minimum(np.diff(samples.decode_time)[which] / (2 * track.timescale), _LONGEST)
     held = samples.size[which] > 0
-    return shown[held], decoded[held]
-
-
-def _delay(track: Track) -> float:
-    """Seconds from decoding to showing a sync sample: exactly the same wherever it is asked for."""
-    samples = track.samples
-    if samples.composition_offset is None:
-        return 0.0
-    which = np.flatnonzero(samples.size > 0 if samples.sync is None else samples.sync)
-    return float(samples.composition_offset[which[0]] / track.timescale) if len(which) else 0.0
+    return shown[held], decoded[held], delay[held], half[held]
 
 
 def _seconds(track: Track, at: int) -> float:

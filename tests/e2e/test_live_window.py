@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.frames import Frame, decode, dropped
-from tests.support.live_media import CMAF, DELAYED, SMOOTH, Encoding, pushed
+from tests.support.live_media import CMAF, DELAYED, REORDERED, SMOOTH, Encoding, pushed
 from tests.support.live_origin import Origin, opened, pieces, push_all, without_end
 from tests.support.live_players import FORMATS, Listing, dash, hls, smooth
 
@@ -22,6 +22,7 @@ ENCODINGS = {
     "edit lists": DELAYED,
     "times since 1970": replace(SMOOTH, gop=24, offset="1700000000"),
     "uneven": replace(SMOOTH, gop=80, keys="1,2,4.6,5,5.48,10.2,11"),
+    "reordered later": REORDERED,
     "two seconds, two pictures": replace(CMAF, gop=50, sizes=("96x54", "64x36")),
 }
 # (format, query)

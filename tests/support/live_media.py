@@ -16,7 +16,8 @@ class Encoding:
     """``form``, ``flags``: format and movflags of ffmpeg. ``gop``: pictures. ``seconds``: of all.
 
     ``sizes``: of the renditions. ``offset``: seconds at which times begin. ``keys``: seconds at
-    which groups of pictures begin as well. ``more``: options of ffmpeg.
+    which groups of pictures begin as well. ``unlike``: seconds in which no picture is like the one
+    before it, so that encoders find less to reorder. ``more``: options of ffmpeg.
     """
 
     form: str
@@ -26,11 +27,21 @@ class Encoding:
     sizes: tuple[str, ...] = ("96x54",)
     offset: str = "0"
     keys: str = "0"
+    unlike: float = 0
     more: tuple[str, ...] = ()
 
 
 SMOOTH = Encoding(form="ismv", flags="isml+frag_keyframe", seconds=12)
 CMAF = Encoding(form="mp4", flags="cmaf+frag_keyframe", seconds=12)
+_UNLIKE = "128+100*sin(N*2.7)+X*mod(N,3)"
+# What x264 reorders is up to it: a picture at a time as long as none is like another, then two.
+REORDERED = Encoding(
+    form="mp4",
+    flags="cmaf+frag_keyframe",
+    seconds=12,
+    unlike=10,
+    more=("-x264-params", "keyint=25:min-keyint=25:scenecut=0:b-adapt=1"),
+)
 DELAYED = Encoding(form="mp4", flags="frag_keyframe+delay_moov+default_base_moof", seconds=12)
 
 
@@ -39,8 +50,10 @@ def pushed(encoding: Encoding) -> bytes:
     """All bytes that the encoder sends."""
     length = encoding.seconds
     inputs: list[str] = []
+    unlike = f"geq=lum='{_UNLIKE}':cb=128:cr=128:enable='lt(t,{encoding.unlike})'"
     for size in encoding.sizes:
-        inputs += [*LAVFI, f"testsrc2=s={size}:r={RATE}:d={length}"]
+        filters = f",format=yuv420p,{unlike}" if encoding.unlike else ""
+        inputs += [*LAVFI, f"testsrc2=s={size}:r={RATE}:d={length}{filters}"]
     maps = [word for at in range(len(encoding.sizes) + 1) for word in ("-map", str(at))]
     command = [
         *("ffmpeg", "-nostdin", "-v", "error", *inputs, *LAVFI, tone(length, 440), *maps),

@@ -85,8 +85,11 @@ def _same(live: Live, rendition: Rendition, one: int | None, other: int) -> bool
     if one is None:
         return False
     found = [live.eras[era].presentation.find(rendition.selector) for era in (one, other)]
-    entries = {None if it is None else it.track.sample_entry_box for it in found}
-    return len(entries) == 1
+    headed = {
+        None if it is None else (it.track.sample_entry_box, it.track.samples.composition_delay)
+        for it in found
+    }
+    return len(headed) == 1
 
 
 def _part(

@@ -13,7 +13,7 @@ from sidecar.errors import BadRequest, NotFound
 from sidecar.formats.eras import described_in
 from sidecar.formats.spec import Request
 from sidecar.media.presentation import Rendition
-from sidecar.media.track import Kind, Samples
+from sidecar.media.track import Kind, Samples, least_delay
 from sidecar.mux.plan import CacheClass
 from sidecar.timeline.clips import Clip, clipped
 from sidecar.timeline.segmenter import SegmentPolicy
@@ -49,8 +49,18 @@ def in_one_era(
                 f"the encoder of {rendition.selector} was set up anew within the clip: "
                 "a file can hold what comes before that, or what comes after it"
             )
-        found.append(described[-1] if described else rendition)
+        found.append(_all_delayed(described or [rendition]))
     return found
+
+
+def _all_delayed(described: Sequence[Rendition]) -> Rendition:
+    """The last of ``described``, one rendition in some eras, decoded early enough for what is there
+    of it in any: tables of a file have no room for exceptions."""
+    last = described[-1]
+    samples = last.track.samples
+    delays = [one.track.samples.composition_delay for one in described]
+    delay = max(*delays, least_delay(samples.composition_offset))
+    return replace(last, track=replace(last.track, samples=replace(samples, delay=delay)))
 
 
 def cache_class(request: Request) -> CacheClass:
@@ -72,6 +82,7 @@ def without_holes(rendition: Rendition) -> Rendition:
         offset=samples.offset[held],
         sync=None if sync is None else sync[held],
         fragment_start=None,
+        delay=samples.delay,
     )
     return replace(rendition, track=replace(track, samples=kept))
 

@@ -32,6 +32,10 @@ class Picture:
     scaling: bool = False
     aspect: tuple[int, int] | int | None = None
     transfer: int | None = None
+    located: bool = False
+    timed: bool = False
+    delivered: tuple[int, int] = (0, 0)
+    reordered: int | None = None
 
 
 def write_sps(picture: Picture) -> bytes:
@@ -64,7 +68,7 @@ def write_sps(picture: Picture) -> bytes:
     if any(picture.crop):
         for side in picture.crop:
             writer.ue(side)
-    vui = picture.aspect is not None or picture.transfer is not None
+    vui = any(one is not None for one in (picture.aspect, picture.transfer, picture.reordered))
     writer.flag(vui)
     if vui:
         writer.flag(picture.aspect is not None)
@@ -76,7 +80,24 @@ def write_sps(picture: Picture) -> bytes:
         writer.flag(picture.transfer is not None)
         if picture.transfer is not None:
             writer.bits(4, 0b1010).flag(True).bits(8, 9).bits(8, picture.transfer).bits(8, 9)
-        writer.bits(5, 0)
+        writer.flag(picture.located)
+        if picture.located:
+            writer.ue(1).ue(0)
+        writer.flag(picture.timed)
+        if picture.timed:
+            writer.bits(32, 1).bits(32, 50).flag(True)
+        for count in picture.delivered:  # hrd_parameters
+            writer.flag(count > 0)
+            if count:
+                writer.ue(count - 1).bits(8, 0x12)
+                for at in range(count):
+                    writer.ue(1000 + at).ue(7).flag(False)
+                writer.bits(20, 0xABCDE)
+        if any(picture.delivered):
+            writer.flag(False)
+        writer.flag(True).flag(picture.reordered is not None)
+        if picture.reordered is not None:
+            writer.flag(True).ue(2).ue(1).ue(16).ue(16).ue(picture.reordered).ue(4)
     writer.flag(True)
     return nal_unit(b"\x67", writer.bytes())
 
@@ -106,11 +127,15 @@ PICTURES = st.builds(
     scaling=st.booleans(),
     aspect=st.none() | st.integers(1, 16) | st.tuples(st.integers(1, 999), st.integers(1, 999)),
     transfer=st.none() | st.integers(0, 255),
+    located=st.booleans(),
+    timed=st.booleans(),
+    delivered=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    reordered=st.none() | st.integers(0, 16),
 )
 
 
 @given(PICTURES)
-def test_size_aspect_and_transfer_as_written(picture: Picture) -> None:
+def test_what_is_said_is_as_written(picture: Picture) -> None:
     chroma = picture.chroma if picture.profile >= 100 else 1
     unit_x = 2 if chroma in (1, 2) else 1
     unit_y = 2 if chroma == 1 else 1
@@ -124,7 +149,7 @@ def test_size_aspect_and_transfer_as_written(picture: Picture) -> None:
         return
     sps = parse_sps(write_sps(picture))
     assert (sps.width, sps.height) == (width, height)
-    assert sps.transfer == picture.transfer
+    assert (sps.transfer, sps.reordered) == (picture.transfer, picture.reordered)
     if isinstance(picture.aspect, int):
         ratios = {1: (1, 1), 2: (12, 11), 14: (4, 3), 15: (3, 2), 16: (2, 1)}
         assert sps.sample_aspect == ratios.get(picture.aspect, sps.sample_aspect)

@@ -30,6 +30,7 @@ class Picture:
     long_term: int = 0
     aspect: tuple[int, int] | None = None
     transfer: int | None = None
+    reordered: int = 2
 
 
 def write_sps(picture: Picture) -> bytes:
@@ -50,8 +51,9 @@ def write_sps(picture: Picture) -> bytes:
         for side in picture.window:
             writer.ue(side)
     writer.ue(0).ue(0).ue(4).flag(True)
-    for _ in range(picture.sub_layers):
-        writer.ue(4).ue(2).ue(4)
+    for layer in range(picture.sub_layers):
+        # Only the highest layer has all pictures.
+        writer.ue(4).ue(picture.reordered * (layer == picture.sub_layers - 1)).ue(4)
     for value in (0, 3, 0, 3, 0, 0):
         writer.ue(value)
     writer.flag(picture.scaling)
@@ -140,11 +142,12 @@ PICTURES = st.builds(
     long_term=st.integers(0, 4),
     aspect=st.none() | st.tuples(st.integers(1, 999), st.integers(1, 999)),
     transfer=st.none() | st.integers(0, 255),
+    reordered=st.integers(0, 15),
 )
 
 
 @given(PICTURES)
-def test_size_aspect_and_transfer_as_written(picture: Picture) -> None:
+def test_what_is_said_is_as_written(picture: Picture) -> None:
     subsampled = picture.chroma in (1, 2), picture.chroma == 1
     left, right, top, bottom = picture.window
     width = picture.size[0] - (1 + subsampled[0]) * (left + right)
@@ -156,6 +159,7 @@ def test_size_aspect_and_transfer_as_written(picture: Picture) -> None:
     sps = parse_sps(write_sps(picture))
     assert (sps.width, sps.height) == (width, height)
     assert (sps.sample_aspect, sps.transfer) == (picture.aspect, picture.transfer)
+    assert sps.reordered == picture.reordered
 
 
 @pytest.mark.parametrize(

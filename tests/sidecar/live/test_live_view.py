@@ -332,8 +332,25 @@ def test_what_is_sent_again_after_it_was_dropped_lies_elsewhere(feed: Feed) -> N
         assert int(pictures.track.samples.offset[-50]) == (1 << 40) + 5000
 
 
+@pytest.mark.parametrize("keep", [600, 60, 4])
+def test_pictures_that_come_slowly_cost_no_others_their_segments(feed: Feed, keep: int) -> None:
+    # A screen that stands still for minutes, and then moves.
+    for number in range(200):
+        slow = number < 150
+        table = samples(4 if slow else 50, 500 if slow else 40, video=True)
+        feed._add(1, number * 2000, table)
+    playable = feed.view(keep).recent(MANIFEST, ended=False)
+    (pictures,) = playable.presentation.of_kind(Kind.VIDEO)
+    segments = playable.timeline.segments(pictures, EACH)
+    begun = pictures.track.samples.decode_time[segments.first_sample]
+    numbers = [segments.number(at) for at in range(len(segments))]
+    assert begun[:-1].tolist() == [2000 * (number - 1) for number in numbers]
+    assert pictures.track.samples.sync[segments.first_sample[:-1]].all()
+
+
 def changed(feed: Feed, track: int, time: int, configured: bytes) -> None:
     """Header 1 describes ``track`` otherwise from the fragment at ``time`` on."""
+    described = HEADER.tracks[track - 1]
     with feed.index.transaction():
         for row in feed.index.fragments(track, time, 1 << 40):
             fragment = TrackFragment(
@@ -343,7 +360,7 @@ def changed(feed: Feed, track: int, time: int, configured: bytes) -> None:
                 begins=True,
                 samples=row.samples,
             )
-            eras.note(feed.index, track, fragment, 1, configured)
+            eras.note(feed.index, track, fragment, 1, configured, described)
 
 
 def found_of(view: PointView, kind: Kind, policy: SegmentPolicy) -> list[tuple[int, int, float]]:

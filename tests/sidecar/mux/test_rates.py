@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from sidecar.media.track import Samples
 from sidecar.mux.cmaf import media_segment
 from sidecar.mux.rates import bit_rates, frame_rate, key_frame_rates
 from sidecar.timeline.segmenter import Timeline
@@ -103,3 +105,38 @@ def test_a_variable_frame_rate_is_an_average() -> None:
     track = video_track(seconds=60, fps=25)
     track.samples.decode_time[:] = np.sort(track.samples.decode_time * 107 // 100)
     assert abs(frame_rate(track) - Fraction(2500, 107)) < Fraction(1, 100)
+
+
+def test_pictures_that_an_encoder_leaves_out_do_not_change_the_rate_of_a_live_track() -> None:
+    track = video_track(seconds=60, fps=25)
+    samples = track.samples
+    left = np.ones(len(samples) + 1, np.bool_)
+    left[[70, 71, 500, 900]] = False
+    kept = left[:-1]
+    fewer = Samples(
+        decode_time=samples.decode_time[left],
+        composition_offset=None,
+        size=samples.size[kept],
+        offset=samples.offset[kept],
+        sync=None,
+        fragment_start=None,
+    )
+    assert frame_rate(replace(track, samples=fewer)) != 25
+    live = replace(fewer, delay=0)
+    assert frame_rate(replace(track, samples=live)) == 25
+    live.size[40:200] = 0
+    assert frame_rate(replace(track, samples=live)) == 25
+    live.size[:] = 0
+    assert frame_rate(replace(track, samples=live)) == 0
+
+
+def test_rates_count_the_offsets_that_a_delay_makes() -> None:
+    track = video_track(seconds=8, gop=50)
+    delayed = replace(track.samples, composition_offset=None, delay=1024)
+    shown = rendition(replace(track, samples=delayed))
+    segments = Timeline(presentation(shown)).segments(shown, policy(2))
+    served = [
+        8 * sum(part.length for part in media_segment(shown.track, int(first), int(last), 1))
+        for first, last in zip(segments.first_sample, segments.first_sample[1:], strict=False)
+    ]
+    assert bit_rates(shown.track, segments).peak >= max(served) / 2

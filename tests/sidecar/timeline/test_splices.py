@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,12 @@ SINCE_1970 = 1_700_000_000.0
 def pictures(begin: float, end: float, *, every: float = 1.0, delay: float = 0.08) -> Pictures:
     decoded = np.arange(np.ceil(begin / every), np.ceil(end / every)) * every
     return Pictures(
-        shown=decoded + delay, decoded=decoded, begin=begin, end=end, delay=delay, frame=0.04
+        shown=decoded + delay,
+        decoded=decoded,
+        begin=begin,
+        end=end,
+        delay=np.full(len(decoded), delay),
+        half=np.full(len(decoded), 0.02),
     )
 
 
@@ -107,5 +114,46 @@ def test_common_sync_samples() -> None:
     found = pictures_of([one, other])
     assert len(found.shown) == np.count_nonzero(one.samples.sync)
     sound = pictures_of([audio_track()])
-    assert sound.delay == 0
+    assert not sound.delay.any()
     assert len(sound.shown) == len(audio_track().samples)
+
+
+def test_groups_that_begin_with_pictures_that_lead_in_are_cut_where_they_begin() -> None:
+    """The first group of an encoder has none of them: its first picture is shown earlier."""
+    whole = video_track(seconds=24, gop=50, b_frames=True, open_gop=True)
+    samples = whole.samples
+    assert samples.composition_offset is not None
+    offsets = samples.composition_offset[samples.sync]
+    assert offsets[0] != offsets[1]
+    shown = whole.presentation_time()[samples.sync] / whole.timescale
+    decoded = samples.decode_time[:-1][samples.sync] / whole.timescale
+    at = int(np.flatnonzero(samples.sync)[4])
+    late = samples.decode_time[at:]
+    part = replace(
+        whole,
+        samples=replace(
+            samples,
+            decode_time=late,
+            composition_offset=samples.composition_offset[at:],
+            size=samples.size[at:],
+            offset=samples.offset[at:],
+            sync=samples.sync[at:],
+        ),
+    )
+    # Half of a segment behind a boundary, where it is a matter of ticks which one is nearer.
+    splice = Splice(float(shown[7]), -100)
+    for track, first in ((whole, 0), (part, 4)):
+        pictures = pictures_of([track])
+        assert pictures.decoded_for(splice.at) == pytest.approx(decoded[7], abs=1e-9)
+        time = np.arange(8.0 if first else 0.0, 25.0, 4.0)
+        found, lead = moved(
+            time,
+            [splice],
+            pictures,
+            fixed=np.zeros(len(time), bool),
+            length=4.0,
+            begins=not first,
+            ended=False,
+        )
+        assert found[found >= 12].tolist() == [14.0, 16.0, 20.0, 24.0]
+        assert not lead
