@@ -443,6 +443,27 @@ class PointIndex(Database):
         )
         return tuple(map(_fragment_row, rows))
 
+    def before_hole(self, track: int, time: int) -> int | None:
+        """Decode time of the fragment of ``track`` behind which nothing was received at ``time``
+        (both ticks), but later; None when there is no such hole."""
+        before = self.one(
+            "SELECT time + duration, sequence FROM fragment WHERE track = ? AND time <= ? "
+            "ORDER BY time DESC LIMIT 1",
+            *(track, time),
+        )
+        if before is None or before[0] > time:
+            return None
+        behind = self.one(
+            "SELECT sequence FROM fragment WHERE track = ? AND time > ? ORDER BY time LIMIT 1",
+            *(track, time),
+        )
+        if behind is None or behind[0] <= before[1] + 1:
+            return None
+        begin = self.one(
+            "SELECT min(time) FROM fragment WHERE track = ? AND sequence = ?", track, before[1]
+        )
+        return None if begin is None else int(begin[0])
+
     def following(self, track: int, time: int) -> tuple[int, int] | None:
         """(time, time when shown), ticks, of the first fragment of ``track`` from ``time`` on that
         can be decoded by itself, or None."""

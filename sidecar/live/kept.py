@@ -85,9 +85,9 @@ class KeptColumns:
         around = Fraction(0)
         if reference is not None:
             around = tracks.length_of(reference)
-            leading = self._rows(reference, tracks.ticks(reference, begin - around), _EVER)
-            if leading:
-                begin = min(begin, around + tracks.presented(reference, leading[0].time))
+            before = self._index.before_hole(reference, tracks.ticks(reference, begin - around))
+            if before is not None:
+                begin = around + tracks.presented(reference, before)
         found = {}
         for track in tracks:
             first = tracks.ticks(track, begin - around)
@@ -147,14 +147,8 @@ class KeptColumns:
     def _rows(self, track: int, begin: int, end: int) -> tuple[FragmentRow, ...]:
         """Those of ``track`` from ``begin`` to ``end``, ticks. Where that begins with a hole, also
         what lies before this: others have fragments there, which are numbered."""
-        rows = self._index.fragments(track, begin, end)
-        if not rows or rows[0].time <= begin or self._tracks.is_sparse(track):
-            return rows
-        before = self._index.before(track, rows[0].time)
-        if not before:
-            return rows
-        since = self._index.time_of(track, before[0].sequence)
-        return rows if since is None else self._index.fragments(track, since, end)
+        before = None if self._tracks.is_sparse(track) else self._index.before_hole(track, begin)
+        return self._index.fragments(track, begin if before is None else before, end)
 
     def _empty(self, track: int) -> TrackColumns:
         return TrackColumns(sparse=self._tracks.is_sparse(track))
