@@ -60,13 +60,15 @@ class FragmentColumns:
 
     ``time``: int64[n+1], decode times, ticks, the last is the end;
     ``sequence``: int64[n], without a hole; ``gap``: bool[n], never received; ``received_ms``:
-    int64[n], when its last part came, 0 for gaps.
+    int64[n], when its last part came, 0 for gaps; ``late``: uint8[n], the greatest
+    ``live.frontier.Lateness`` of its parts.
     """
 
     time: NDArray[np.int64]
     sequence: NDArray[np.int64]
     gap: NDArray[np.bool_]
     received_ms: NDArray[np.int64]
+    late: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -97,6 +99,7 @@ class TrackColumns:
         self._sequence = _Column(np.int64)
         self._gap = _Column(np.bool_)
         self._received = _Column(np.int64)
+        self._late = _Column(np.uint8)
         self._row_time = _Column(np.int64)
         # Samples that were dropped: ``_first_sample`` counts them too.
         self._dropped = 0
@@ -161,6 +164,7 @@ class TrackColumns:
         else:
             self._chunked = True
         self._received.values[-1] = row.received_ms
+        self._late.values[-1] = max(row.late, self._late.values[-1])
         self._row_time.append(np.array([row.time]))
         elapsed = np.cumsum(table.duration, dtype=np.int64)
         self._time.append(row.time + elapsed - table.duration)
@@ -184,6 +188,7 @@ class TrackColumns:
         self._sequence.append(np.array([sequence]))
         self._gap.append(np.array([gap]))
         self._received.append(np.zeros(1, np.int64))
+        self._late.append(np.zeros(1, np.uint8))
 
     def _fill(self, missing: int, until: int) -> None:
         begin, sequence = self._end, self.last_sequence
@@ -242,6 +247,7 @@ class TrackColumns:
             sequence=self._sequence.values[first:],
             gap=self._gap.values[first:],
             received_ms=self._received.values[first:].copy(),
+            late=self._late.values[first:].copy(),
         )
 
     def samples(self, first: int) -> Samples:

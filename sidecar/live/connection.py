@@ -9,7 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from sidecar.errors import Conflict, InvalidMedia, StorageError
-from sidecar.live import eras, ledger
+from sidecar.live import eras, frontier, ledger
 from sidecar.live.archive import ArchiveFile
 from sidecar.live.index import Verdict
 from sidecar.live.judging import (
@@ -151,6 +151,7 @@ class Connection:
             row = index.track(self.stream, track.track_ID)
             assert row is not None
             self._counted[track.track_ID] = eras.counted_as(track, *index.counted(row.id))
+            frontier.describe(index, row.id, track)
         return number, header
 
     def _take_end(self, now_ns: int) -> Taken:
@@ -350,6 +351,7 @@ class Connection:
                 now_ms=received_ms,
                 moof=fragment.moof,
                 checksum=checksum,
+                late=frontier.lateness(index, part.row.id, part.fragment.time),
             )
             if added is None:
                 part.verdict = Verdict.LATE
@@ -362,6 +364,7 @@ class Connection:
         if added_parts:
             begin, end = media_ms(added_parts)
             index.grow_file(file.number, file.end + len(fragment.data), begin, end)
+            frontier.advance(index)
 
     def _note_era(self, part: Part) -> None:
         index, track = self._writer.index, self._tracks[part.track.track_ID]

@@ -29,6 +29,7 @@ class Verdict(StrEnum):
 class FragmentRow:
     """One row. ``time``, ``duration``: ticks of the track. ``sequence``: position on the track's
     grid of fragments, the same for chunks of one fragment. ``offset``: of ``samples`` in ``file``.
+    ``late``: a ``live.frontier.Lateness``.
     """
 
     id: int
@@ -42,6 +43,7 @@ class FragmentRow:
     offset: int
     length: int
     received_ms: int
+    late: int
     samples: SampleTable
 
 
@@ -83,7 +85,7 @@ class Extent:
 
 _FRAGMENT = (
     "id, track, time, duration, sequence, begins, header, file, offset, length, received_ms, "
-    "samples"
+    "late, samples"
 )
 _TRACK = "id, stream, track_ID, header, nominal, bitrate"
 _FILE = "id, stream, header, name, opened_ms, size, closed"
@@ -308,11 +310,13 @@ class PointIndex(Database):
         now_ms: int,
         moof: int = 0,
         checksum: int = 0,
+        late: int = 0,
     ) -> int | None:
         """Adds ``fragment``, which lies at ``offset`` of ``file``; in a transaction, after
         ``judge``. Returns its row's id, or None when the grid has no place left for it.
 
-        ``moof``: where its moof begins in its ``length`` bytes, ``checksum``: their CRC-32.
+        ``moof``: where its moof begins in its ``length`` bytes, ``checksum``: their CRC-32;
+        ``late``: a ``live.frontier.Lateness``.
         """
         sequence = self._sequence(track, fragment)
         if sequence is None:
@@ -320,11 +324,11 @@ class PointIndex(Database):
         delays = fragment.samples.composition_offset
         return self.run(
             "INSERT INTO fragment (track, time, duration, sequence, begins, header, file, offset, "
-            "length, received_ms, moof, delay, checksum, samples) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "length, received_ms, moof, delay, checksum, late, samples) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(track.id, fragment.time, fragment.duration, sequence, int(fragment.begins), header),
             *(file, offset, length, now_ms, moof, 0 if delays is None else int(delays[0])),
-            *(checksum, pack_samples(fragment.samples)),
+            *(checksum, late, pack_samples(fragment.samples)),
         )
 
     def _sequence(self, track: TrackRow, fragment: TrackFragment) -> int | None:
@@ -451,7 +455,7 @@ class PointIndex(Database):
 
 
 def _fragment_row(row: tuple[Any, ...]) -> FragmentRow:
-    values = (*row[:5], bool(row[5]), *row[6:11], unpack_samples(row[11]))
+    values = (*row[:5], bool(row[5]), *row[6:12], unpack_samples(row[12]))
     return FragmentRow(*values)
 
 

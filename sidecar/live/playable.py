@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import NotFound
 from sidecar.live.columns import FragmentColumns, TrackColumns
+from sidecar.live.frontier import LEFT_BEHIND, TOLERANCE, Frontier, Lateness, leading, slack
 from sidecar.live.index import PointIndex
 from sidecar.live.playable_eras import era_begins, eras_on
 from sidecar.live.said import LOOK_AHEAD, events_between, streams_carried
@@ -23,22 +24,14 @@ from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.server_manifest import KIND_ORDER, ServerManifest
 from sidecar.media.track import Kind, Track
 from sidecar.storage.source import SourceIdentity
-from sidecar.timeline.growing import GrowingTimeline
+from sidecar.timeline.growing import GrowingTimeline, Late
 from sidecar.timeline.growing_cells import Grid
 from sidecar.timeline.growing_frames import NEARLY, frame_length
 from sidecar.timeline.live import Era
 from sidecar.timeline.splices import Splice
 
-# A track that lies further behind than this has ended, or its encoder has: the others go on.
-_LEFT_BEHIND = 10
 # Fragments: one to begin with, one to go on with, and two that Smooth Streaming must know of.
 _NEEDED = 4
-# Fragments of usual length.
-_BEHIND_A_HOLE = Fraction(3, 2)
-# Of sound behind pictures, seconds: four or five pictures that are reordered.
-_LAG = Fraction(1, 5)
-# By which times of fragments differ that are meant to be equal, seconds.
-_TOLERANCE = Fraction(1, 120)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -83,7 +76,7 @@ class Playable:
         """``begin``, or so much earlier that as much as players need has been received from there
         to ``edge``: where most of a window is a hole, nothing could be listed of it."""
         ends, came = self.received
-        known = ends <= float(edge) + float(_TOLERANCE)
+        known = ends <= float(edge) + float(TOLERANCE)
         if came[known & (ends > float(begin))].all():
             return begin
         there = np.flatnonzero(known & (came > 0))[-_NEEDED:]
@@ -123,16 +116,17 @@ class PlayableMaker:
         columns: Mapping[int, TrackColumns],
         manifest: ServerManifest,
         *,
+        told: Frontier | None,
         edge: Fraction | None,
         ended: bool,
     ) -> Playable:
-        """What there is in ``columns``. ``edge``: up to when there is anything, seconds of the
-        presentation; None when that is among them. ``ended``: nothing more will come. Raises
-        ``NotFound`` when no fragment has come yet."""
+        """What there is in ``columns``, and has been ``told``. ``edge``: up to when there is
+        anything, seconds of the presentation; None when that is among them. ``ended``: nothing more
+        will come. Raises ``NotFound`` when no fragment has come yet."""
         filled = {track: one for track, one in columns.items() if len(one)}
-        reference = self._leading(filled, Fraction(_LEFT_BEHIND if edge is None else 0))
-        if reference is None:
+        if not filled or told is None:
             raise NotFound("nothing has been received yet")
+        reference = self._leading(filled, Fraction(LEFT_BEHIND if edge is None else 0))
         timed = {
             track: one
             for track, one in filled.items()
@@ -140,20 +134,16 @@ class PlayableMaker:
         } or {reference: filled[reference]}
         ends = {track: self._tracks.presented(track, one.end) for track, one in timed.items()}
         newest = max(ends.values())
-        reached = {
-            track: self._tracks.presented(track, self._reached(track, one))
-            if edge is None
-            else ends[track]
-            for track, one in timed.items()
-            if track == reference or newest - ends[track] <= _LEFT_BEHIND
-        }
-        for track in reached:
-            if not self._tracks.row(track).nominal and isinstance(
-                self._tracks.described(track).facts, AudioFacts
-            ):
-                # Where it is cut depends on how long its fragments are.
-                reached[track] = self._tracks.presented(track, filled[track].begin)
-        until = min(end + self._slack(track) for track, end in reached.items())
+        until, end = told.until, told.end
+        if edge is not None:
+            # What lies behind may be complete elsewhere, but not here.
+            going = [
+                track
+                for track, end in ends.items()
+                if track == reference or newest - end <= LEFT_BEHIND
+            ]
+            until = min(until, *(ends[track] + self._slack(track) for track in going))
+            end = min(end, *(ends[track] for track in going))
         first = dict.fromkeys(filled, 0)
         if edge is None:
             first = self._first(filled, reference, until)
@@ -168,7 +158,7 @@ class PlayableMaker:
         )
         presentation, order = self._presentation(filled, first, manifest)
         grid = replace(grid, eras=era_begins(self._tracks, reference, grid, presentation, order))
-        slack = {
+        slacks = {
             rendition.selector: float(self._slack(track))
             for rendition, track in zip(presentation.renditions, order, strict=True)
         }
@@ -176,12 +166,21 @@ class PlayableMaker:
         events = events_between(self._index, begin, newest + LOOK_AHEAD)
         moments = splices(events).moments if self._splicing else ()
         cuts = [Splice(float(at), float(known)) for at, known in moments]
+        came = {
+            rendition.selector: filled[track].fragments(first[track]).late
+            for rendition, track in zip(presentation.renditions, order, strict=True)
+        }
+        late = {
+            selector: Late(late=one > Lateness.IN_TIME, filled=one == Lateness.FILLED)
+            for selector, one in came.items()
+            if one.any()
+        }
         held = eras_on(self._index, self._tracks, reference, grid, presentation, order)
         return Playable(
             presentation=held[max(held)].presentation,
-            timeline=GrowingTimeline(presentation, grid, slack, cuts),
+            timeline=GrowingTimeline(presentation, grid, slacks, cuts, late),
             begin=max(Fraction(0), begin),
-            end=newest if ended else min(reached.values()),
+            end=newest if ended else end,
             received=(grid.time[1:], grid_columns.received_ms),
             nominal=grid.nominal,
             events=events,
@@ -190,52 +189,20 @@ class PlayableMaker:
             tracks=order,
         )
 
-    def _leading(self, columns: Mapping[int, TrackColumns], behind: Fraction) -> int | None:
-        """The track of ``columns`` that segments follow: of those like the reference the first that
-        goes on. One that ends more than ``behind`` seconds (or fragments, if those are longer)
-        before another one has lost its encoder, and its numbers are those of all.
-
-        When all of them have, it goes on with none: what is left could not be numbered."""
-        first = self._tracks.reference(columns)
-        if first is None:
-            return None
-        kind = self._tracks.described(first).kind
-        like = {
-            track: self._tracks.presented(track, one.end)
-            for track, one in columns.items()
-            if self._tracks.described(track).kind is kind
-        }
-        newest = max(like.values())
-        return min(
-            track
-            for track, end in like.items()
-            if newest - end <= max(behind, self._tracks.length_of(track))
+    def _leading(self, columns: Mapping[int, TrackColumns], behind: Fraction) -> int:
+        """The track of ``columns`` that segments follow; one that is ``behind`` (seconds, or a
+        fragment, if that is longer) has lost its encoder."""
+        return leading(
+            {track: self._tracks.described(track).kind for track in columns},
+            {track: self._tracks.presented(track, one.end) for track, one in columns.items()},
+            {track: max(behind, self._tracks.length_of(track)) for track in columns},
         )
 
-    def _reached(self, track: int, columns: TrackColumns) -> int:
-        """Decode time up to which a player may be told of the track, ticks. Of two encoders one may
-        be ahead of the other by a fragment, and what players are told is missing they skip: a hole
-        is one when another fragment has begun behind the first that came after it."""
-        fragments = columns.fragments()
-        nominal = self._tracks.row(track).nominal
-        reached = columns.end
-        edges = np.diff(fragments.gap, prepend=False, append=False)
-        holes = np.flatnonzero(edges).reshape(-1, 2)
-        for first, behind in holes[::-1].tolist():
-            if columns.end - int(fragments.time[behind]) > nominal * _BEHIND_A_HOLE:
-                break
-            reached = int(fragments.time[first])
-        return reached
-
     def _slack(self, track: int) -> Fraction:
-        """Seconds by which the fragments of a track end before those of the pictures that they come
-        with: encoders cut sound where the pictures have got in the order of decoding, which is some
-        of them earlier."""
+        """Seconds by which the fragments of a track may begin before or behind those of others."""
         facts = self._tracks.described(track).facts
-        if not isinstance(facts, AudioFacts):
-            return _TOLERANCE
-        usual = self._tracks.length_of(track)
-        return max(NEARLY * frame_length(facts), min(_LAG, usual / 4))
+        frame = frame_length(facts) if isinstance(facts, AudioFacts) else None
+        return slack(self._tracks.length_of(track), frame)
 
     def _first(
         self, columns: Mapping[int, TrackColumns], reference: int, until: Fraction
@@ -270,9 +237,7 @@ class PlayableMaker:
             gap=fragments.gap,
             nominal=self._tracks.length_of(track),
             tolerance=float(
-                NEARLY * frame_length(one.facts)
-                if isinstance(one.facts, AudioFacts)
-                else _TOLERANCE
+                NEARLY * frame_length(one.facts) if isinstance(one.facts, AudioFacts) else TOLERANCE
             ),
             begins=extent is None or extent.first_sequence >= first,
             until=float("inf") if until is None else float(until),

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.live import frontier
 from sidecar.live.archive import entries_of, seal
 from sidecar.live.index import FileRow, PointIndex
 from sidecar.live.settings import ArchiveSync
@@ -170,4 +171,5 @@ def _drop(index: PointIndex, rows: set[int]) -> int:
         index.run("DELETE FROM fragment WHERE id = ?", number)
     if rows:
         index.count_removal()
+        frontier.forget(index)
     return len(rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sidecar.live import frontier
 from sidecar.live.index import PointIndex
 from sidecar.live.said import expire_events
 
@@ -50,6 +51,7 @@ def expire_all(index: PointIndex, now_ms: int) -> int:
     for file in files:
         doom(index, file.id, now_ms)
     index.run("DELETE FROM setting WHERE name = 'epoch_ms' OR name LIKE 'track %'")
+    frontier.forget(index)
     for table in ("track", "header", "era", "stream", "delivery", "connection"):
         index.run(f"DELETE FROM {table}")
     expire_events(index, None)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Of the WAL, whatever readers hold open for a while.
 _MAX_WAL = 16 << 20
 
 # fragment: ``moof`` counts from ``offset``, ``delay`` is the composition offset of the first
-# sample, ``checksum`` the CRC-32 of all its bytes. file: ``begin_ms`` and ``end_ms`` are media
-# times, of what it holds. doomed: files that no row refers to, to be deleted. event: ``at_us`` and
-# ``known_us`` are presentation times, ``carried_us`` that at which it stands in segments, ``time``
-# and ``duration`` ticks of ``timescale``. era: see ``live.eras``.
+# sample, ``checksum`` the CRC-32 of all its bytes, ``late`` a ``live.frontier.Lateness``. file:
+# ``begin_ms`` and ``end_ms`` are media times, of what it holds. doomed: files that no row refers
+# to, to be deleted. event: ``at_us`` and ``known_us`` are presentation times, ``carried_us``
+# that at which it stands in segments, ``time`` and ``duration`` ticks of ``timescale``. era: see
+# ``live.eras``.
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE header (
@@ -60,6 +61,9 @@ CREATE TABLE era (
     track INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL,
     header INTEGER NOT NULL, configuration BLOB NOT NULL, PRIMARY KEY (track, time)) WITHOUT ROWID;
 """
+_LATE = "ALTER TABLE fragment ADD COLUMN late INTEGER NOT NULL DEFAULT 0;"
+# What each version added to the one before.
+_STEPS = (_SCHEMA, _EVENTS, _LATE)
 
 
 def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
@@ -84,8 +88,7 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> int:
     # Another process may have been faster.
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version < SCHEMA_VERSION:
-        # Events and eras came with version 2, which changed nothing else.
-        wanted = _EVENTS if version else _SCHEMA + _EVENTS
+        wanted = "".join(_STEPS[version:])
         for statement in filter(None, map(str.strip, wanted.split(";"))):
             connection.execute(statement)
         version = SCHEMA_VERSION

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from sidecar.errors import NotFound
 from sidecar.live.archive_folder import ArchiveFolder
+from sidecar.live.frontier import Frontier, told
 from sidecar.live.index import PointIndex
 from sidecar.live.kept import KeptColumns
 from sidecar.live.model import Header
@@ -36,6 +37,7 @@ class PointView:
         self._index = index
         self._tracks = Tracks(index, read_header)
         self._kept = KeptColumns(index, self._tracks, window=keep)
+        self._told: Frontier | None = None
         self.archive = ArchiveFolder(index)
         self._maker = PlayableMaker(
             index,
@@ -48,6 +50,8 @@ class PointView:
 
     def refresh(self) -> bool:
         """Takes in what was committed since the last time; whether that was anything."""
+        # First: of what is told of, nothing must be missing.
+        self._told = told(self._index)
         return self._kept.refresh()
 
     @property
@@ -75,7 +79,9 @@ class PointView:
 
         ``ended``: nothing more will come, so that the last segment is complete as it is.
         """
-        return self._maker.make(self._kept.columns, manifest, edge=None, ended=ended)
+        return self._maker.make(
+            self._kept.columns, manifest, told=self._told, edge=None, ended=ended
+        )
 
     def stretch(
         self, manifest: ServerManifest, begin: Fraction, end: Fraction, *, ended: bool
@@ -84,7 +90,8 @@ class PointView:
         fragments that lie there in part. Raises ``NotFound`` when that is nothing."""
         columns = self._kept.read(begin, end)
         extent = self.extent
-        return self._maker.make(columns, manifest, edge=extent[1] if extent else None, ended=ended)
+        edge = extent[1] if extent else None
+        return self._maker.make(columns, manifest, told=self._told, edge=edge, ended=ended)
 
     def era(self, playable: Playable, number: int) -> Era:
         """Era ``number``, with what is in ``playable``. Raises ``NotFound`` when there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Self
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.media.presentation import Presentation, Rendition
-from sidecar.media.track import Kind
+from sidecar.media.track import Kind, Samples
 from sidecar.timeline.growing_cells import Cells, Grid, cells_of, step_of
 from sidecar.timeline.growing_frames import frame_cells
 from sidecar.timeline.growing_text import text_cells
@@ -21,6 +21,15 @@ from sidecar.timeline.muxed import MuxedSegments
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 from sidecar.timeline.segments import SegmentList
 from sidecar.timeline.splices import Splice, moved, pictures_of
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Late:
+    """Of the source fragments of a track (bool[n] each): ``late``: that came when their time had
+    been told of; ``filled``: those of them that had been told of as gaps."""
+
+    late: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
 
 
 class GrowingTimeline(Timeline):
@@ -33,10 +42,13 @@ class GrowingTimeline(Timeline):
         grid: Grid,
         slack: Mapping[str, float],
         splices: Sequence[Splice] = (),
+        late: Mapping[str, Late] | None = None,
     ) -> None:
         """``slack``: of each selector, seconds by which fragments may begin before or behind those
-        of the grid that they belong to. ``splices``: where segments are to end."""
+        of the grid that they belong to. ``splices``: where segments are to end. ``late``: of the
+        selectors of which any came late."""
         super().__init__(presentation)
+        self._late = late or {}
         self._splices = splices
         self._grid = grid
         self._slack = slack
@@ -54,8 +66,8 @@ class GrowingTimeline(Timeline):
         return found
 
     def muxed(self, video: Rendition, audio: Rendition, policy: SegmentPolicy) -> MuxedSegments:
-        """Segments of both renditions together: the cells in which there is video, with whatever
-        there is of the audio; and in the end those of what is left of the audio."""
+        """Segments of both renditions together: the cells in which there is video, with the audio
+        if it was there in time; and in the end those of what is left of the audio."""
         pictures, sound = self.segments(video, policy), self.segments(audio, policy)
         if self.ended and len(pictures):
             pictures = _with_rest(pictures, sound)
@@ -63,7 +75,28 @@ class GrowingTimeline(Timeline):
         # Numbers tell which belong together; where there is no sound yet or any more, none is cut.
         at = np.arange(count + 1) + pictures.first_number - sound.first_number
         audio_first = sound.first_sample[np.clip(at, 0, len(sound))]
-        return MuxedSegments(video=pictures, audio_first=audio_first)
+        return MuxedSegments(
+            video=pictures,
+            audio_first=audio_first,
+            silent=self._silent(audio, audio_first, np.diff(pictures.first_sample) > 0),
+        )
+
+    def _silent(
+        self, audio: Rendition, audio_first: NDArray[np.int64], shown: NDArray[np.bool_]
+    ) -> NDArray[np.bool_] | None:
+        """bool[n]: segments of ``shown`` pictures in which some of ``audio``, whose samples begin
+        with ``audio_first``, has not come, or not before they had been told of: bytes never change.
+        None when there are none."""
+        samples = (self.presentation.find(audio.selector) or audio).track.samples
+        absent = samples.size == 0
+        late = self._late.get(audio.selector)
+        if late is not None:
+            absent = absent | _of_samples(late.late, samples)
+        if not absent.any():
+            return None
+        before = np.append(0, np.cumsum(absent))
+        silent: NDArray[np.bool_] = shown & (np.diff(before[audio_first]) > 0)
+        return silent
 
     @property
     def ended(self) -> bool:
@@ -145,7 +178,25 @@ class GrowingTimeline(Timeline):
                 slack=self._slack[rendition.selector],
                 cuts=cells.cuts.get(rendition.selector, ()),
             )
+            late = self._late.get(rendition.selector)
+            if found is not None and late is not None and late.filled.any():
+                filled = _of_samples(late.filled, track.samples)
+                found = replace(
+                    found,
+                    filled=np.logical_or.reduceat(
+                        filled[: found.first_sample[-1]], found.first_sample[:-1]
+                    ),
+                )
         return found or _empty(track.timescale)
+
+
+def _of_samples(fragments: NDArray[np.bool_], samples: Samples) -> NDArray[np.bool_]:
+    """What is said of ``fragments`` of each of their ``samples``."""
+    assert samples.fragment_start is not None
+    said: NDArray[np.bool_] = np.repeat(
+        fragments, np.diff(np.append(samples.fragment_start, len(samples)))
+    )
+    return said
 
 
 def _with_rest(pictures: SegmentList, sound: SegmentList) -> SegmentList:
@@ -167,6 +218,7 @@ def _with_rest(pictures: SegmentList, sound: SegmentList) -> SegmentList:
         first_sample=np.append(pictures.first_sample, [pictures.first_sample[-1]] * more),
         start=np.append(pictures.start, ends),
         gap=gap,
+        filled=None,
         era=None
         if pictures.era is None or sound.era is None
         else np.append(pictures.era, sound.era[-more:]),

@@ -20,7 +20,7 @@ _NEAR = 0.05
 # Of a frame of sound: by so much a fragment may begin before the pictures that it came with. Not a
 # whole one, or the frame before would do as well where both begin at once.
 NEARLY = Fraction(49, 50)
-_USUAL_FRAME = Fraction(1024, 48000)
+USUAL_FRAME = Fraction(1024, 48000)
 # A segment of which more than this was never received (seconds) is a gap: what is there of it
 # could not be played through.
 _MISSING = 0.1
@@ -47,24 +47,28 @@ def frame_cells(
     wanted = np.ceil((cells.time - min(frame / 2, _NEAR)) * timescale - 1e-3)
     ticks = wanted.astype(np.int64) + track.edit_media_time
     first_sample = np.searchsorted(samples.decode_time[:-1], ticks)
+    cut_there = np.zeros(len(ticks), np.bool_)
     if isinstance(track.facts, AudioFacts):
-        first_sample = _at_fragments(track, cells.time, first_sample, slack)
+        at_fragments, cut_there = _at_fragments(track, cells.time, slack)
+        first_sample = np.where(cut_there, at_fragments, first_sample)
     for at, time in cuts:
         first_sample[at] = np.searchsorted(samples.decode_time[:-1], time)
     if not samples.size.all():
-        first_sample = _around_holes(track, cells.time, first_sample)
+        first_sample = np.where(
+            cut_there, first_sample, _around_holes(track, cells.time, first_sample)
+        )
     near = timescale * (frame + slack)
     ends_here = abs(int(samples.decode_time[-1]) - int(ticks[-1])) <= near
     if first_sample[-1] == len(samples) and not ends_here and not math.isinf(grid.until):
         # The last cells are not there yet, or will never be.
         reached = int(np.searchsorted(ticks, samples.decode_time[-1]))
         first_sample = first_sample[:reached]
-    lead = 0
-    if not grid.begins:
-        # What comes before the first sample at hand may belong to the first segment.
-        late = int(samples.decode_time[0]) - ticks >= 0.99 * timescale * frame
-        lead = int(np.count_nonzero(late))
-        first_sample = first_sample[lead:]
+    # What comes before the first sample at hand may belong to the first segment.
+    late = (int(samples.decode_time[0]) - ticks >= 0.99 * timescale * frame) & ~cut_there
+    lead = int(np.count_nonzero(late))
+    if grid.begins and lead == 1:
+        lead = 0  # nothing does: the presentation begins with it
+    first_sample = first_sample[lead:]
     held = np.flatnonzero(np.diff(first_sample) > 0)
     if not len(held):
         return None
@@ -87,7 +91,7 @@ def frame_cells(
 def frame_length(facts: AudioFacts) -> Fraction:
     """Seconds of a frame of sound; a usual one where it varies."""
     if facts.samples_per_frame is None:
-        return _USUAL_FRAME
+        return USUAL_FRAME
     return Fraction(facts.samples_per_frame, facts.sampling_rate)
 
 
@@ -101,12 +105,11 @@ def _frame(track: Track) -> float:
 
 
 def _at_fragments(
-    track: Track, time: NDArray[np.float64], first_sample: NDArray[np.int64], slack: float
-) -> NDArray[np.int64]:
-    """``first_sample`` (the frames that begin nearest to each ``time``, seconds), but where a
-    fragment of the source begins less than ``slack`` (seconds) before or behind it, that: it is
-    what the encoder cut there, and all of it has come when the pictures have. Nothing is decoded
-    before 0."""
+    track: Track, time: NDArray[np.float64], slack: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """First samples of the fragments of the source that begin less than ``slack`` (seconds) before
+    or behind each ``time`` (seconds), and whether there is one: it is what the encoder cut there,
+    and all of it has come when the pictures have. Nothing is decoded before 0."""
     samples = track.samples
     assert samples.fragment_start is not None
     begins = np.append(samples.fragment_start, len(samples))
@@ -116,8 +119,7 @@ def _at_fragments(
     at = np.searchsorted(starts, ticks - near)
     found = np.minimum(at, len(begins) - 1)
     cut_there = (at < len(begins)) & (starts[found] <= ticks + near) & (starts[found] >= 0)
-    chosen: NDArray[np.int64] = np.where(cut_there, begins[found], first_sample)
-    return chosen
+    return begins[found], cut_there
 
 
 def _around_holes(

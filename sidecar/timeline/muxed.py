@@ -19,10 +19,28 @@ _MICROSECONDS = 1_000_000
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MuxedSegments:
     """``video``: the segments, with the samples of the video; ``audio_first``: int64[n+1], those of
-    the audio in the same way. A segment has samples of one of them at least."""
+    the audio in the same way. A segment has samples of one of them at least. ``silent``: bool[n],
+    those that have none of the audio, whatever there is of it; None: there are no such."""
 
     video: SegmentList
     audio_first: NDArray[np.int64]
+    silent: NDArray[np.bool_] | None = None
+
+    def alike(self, index: int, until: int) -> int:
+        """The end, ``until`` at the most, of the segments from ``index`` on that are all silent, or
+        of which none is."""
+        if self.silent is None:
+            return until
+        others = np.flatnonzero(self.silent[index:until] != self.silent[index])
+        return index + int(others[0]) if len(others) else until
+
+    def heard(self, index: int, until: int) -> list[int]:
+        """The first samples of the audio in segments ``index`` .. ``until`` - 1, which are
+        ``alike``, and the one behind them."""
+        first: list[int] = self.audio_first[index : until + 1].tolist()
+        if self.silent is not None and self.silent[index]:
+            return [first[0]] * len(first)
+        return first
 
 
 def muxed(

@@ -25,6 +25,8 @@ class SegmentList:
       then, or encoders had begun anew; None when that never was.
     - ``gap``: bool[n], segments that were never received, or None when there are none such. They
       keep times and numbers contiguous; their samples have no bytes and cannot be served.
+    - ``filled``: bool[n], segments that were told of as gaps before they came, or None when there
+      are none such.
     """
 
     timescale: int
@@ -34,6 +36,7 @@ class SegmentList:
     first_number: int = 1
     gap: NDArray[np.bool_] | None = None
     era: NDArray[np.int64] | None = None
+    filled: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.first_sample.shape[0]) - 1
@@ -49,6 +52,10 @@ class SegmentList:
     def is_gap(self, index: int) -> bool:
         """Whether segment ``index`` was never received."""
         return self.gap is not None and bool(self.gap[index])
+
+    def was_gap(self, index: int) -> bool:
+        """Whether segment ``index`` is a gap, or was told of as one before it came."""
+        return self.is_gap(index) or (self.filled is not None and bool(self.filled[index]))
 
     def at_time(self, ticks: int) -> int | None:
         """Index of the segment that starts exactly at ``ticks``, or None."""

@@ -23,6 +23,7 @@ class FragmentList:
     - ``start``: int64[n+1], ms: when fragment k is presented from; start[n] is the end.
     - ``video_first``, ``audio_first``: int64[n+1]; fragment k holds samples first[k] ..
       first[k+1]-1 of the track, maybe none; None without that track.
+    - ``silent``: bool[n], those that hold no audio all the same; None without any.
     - ``earlier``: by how much video is decoded earlier than its source says, ms.
     - ``first_number``: the number of fragment 0; ``gap``: bool[n], those that were never received,
       None without any.
@@ -37,6 +38,7 @@ class FragmentList:
     first_number: int = 1
     gap: NDArray[np.bool_] | None = None
     era: NDArray[np.int64] | None = None
+    silent: NDArray[np.bool_] | None = None
 
     def era_of(self, index: int) -> int:
         """The era of fragment ``index`` (``SegmentList.era``)."""
@@ -56,10 +58,10 @@ class FragmentList:
 
     def spans(self, index: int) -> tuple[Span | None, Span | None]:
         """(video, audio) samples of fragment ``index``."""
-        return (
-            _span(self.video, self.video_first, index),
-            _span(self.audio, self.audio_first, index),
-        )
+        video = _span(self.video, self.video_first, index)
+        if self.silent is not None and self.silent[index]:
+            return video, None
+        return video, _span(self.audio, self.audio_first, index)
 
 
 def _span(track: Track | None, first: NDArray[np.int64] | None, index: int) -> Span | None:
@@ -89,11 +91,12 @@ def fragment_list(
     audio_first = None if video else segments.first_sample
     growing = isinstance(timeline, GrowingTimeline)
     all_video = () if growing else timeline.presentation.of_kind(Kind.VIDEO)
+    silent = None
     earlier = reordering([other.track for other in all_video if is_supported(other)])
     if video and audio and growing:
         together = timeline.muxed(video, audio, policy)
         segments, video_first = together.video, together.video.first_sample
-        audio_first = together.audio_first
+        audio_first, silent = together.audio_first, together.silent
     elif video and audio:
         both = muxed(video.track, segments, audio.track, timeline.segments(audio, policy))
         segments, video_first = both.video, both.video.first_sample
@@ -110,6 +113,7 @@ def fragment_list(
         first_number=segments.first_number,
         gap=segments.gap,
         era=segments.era,
+        silent=silent,
     )
 
 

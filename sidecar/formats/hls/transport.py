@@ -45,12 +45,14 @@ def answer_ts_segment(request: Request) -> Answer:
     index = numbered(segments, int(request.match["number"]))
     until = until_gap(segments, index, index + 1 + request.read_ahead)
     until = until_era(segments, index, until)
+    if heard:
+        until = together.alike(index, until)
     era = segments.era_of(index)
     video, *heard = (described_in(request, one, era) for one in (video, *heard))
     first = segments.first_sample[index : until + 1].tolist()
     spans = [TrackSpan(track=video.track, first=first)]
     if heard:
-        first = together.audio_first[index : until + 1].tolist()
+        first = together.heard(index, until)
         spans.append(TrackSpan(track=heard[0].track, first=first, language=heard[0].language))
     spans = _bounded(spans)
     number = segments.number(index)

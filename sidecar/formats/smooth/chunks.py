@@ -58,9 +58,10 @@ class Chunks:
 
     def following(self, index: int, count: int) -> list[int]:
         """Indices of the next fragments, ``count`` or as many as there are, without those that were
-        never received."""
+        never received, or only when this had been told of as a gap: what was said is not changed.
+        """
         later = range(index + 1, len(self))
-        return list(islice((at for at in later if not self.segments.is_gap(at)), count))
+        return list(islice((at for at in later if not self.segments.was_gap(at)), count))
 
     def time(self, index: int) -> int:
         """When fragment ``index`` begins; index n: when the last one ends."""
@@ -141,7 +142,7 @@ def with_lookahead(segments: SegmentList, *, ended: bool) -> Chunks:
     """``segments``, whose times are those of fragments, of a presentation that grows."""
     until = len(segments)
     if not ended:
-        held = np.arange(until) if segments.gap is None else np.flatnonzero(~segments.gap)
+        held = np.flatnonzero([not segments.was_gap(at) for at in range(until)])
         until = int(held[-LOOKAHEAD]) if len(held) > LOOKAHEAD else 0
     return Chunks(
         segments=segments,

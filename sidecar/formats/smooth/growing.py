@@ -71,6 +71,7 @@ def common(members: Sequence[Member], *, ended: bool) -> Common:
         kept, begin, stop = [reference], numbers.start, numbers.stop
     here = slice(begin - numbers.start, stop - numbers.start)
     gap = ~np.logical_and.reduce([held[one.rendition.selector][here] for one in kept])
+    filled = np.logical_or.reduce([_filled(one, range(begin, stop)) for one in kept])
     segments = kept[0].chunks.segments
     at = begin - kept[0].first
     bounds = slice(at, at + stop - begin + 1)
@@ -80,6 +81,7 @@ def common(members: Sequence[Member], *, ended: bool) -> Common:
         start=segments.start[bounds],
         first_number=begin,
         gap=gap if gap.any() else None,
+        filled=filled if filled.any() else None,
         era=None if segments.era is None else segments.era[at : at + stop - begin],
     )
     return Common(
@@ -98,3 +100,12 @@ def _held(member: Member, numbers: range) -> NDArray[np.bool_]:
         there = slice(begin - member.first, stop - member.first)
         held[begin - numbers.start : stop - numbers.start] = True if gap is None else ~gap[there]
     return held
+
+
+def _filled(member: Member, numbers: range) -> NDArray[np.bool_]:
+    """bool[n]: which of the fragments ``numbers``, all of which it has, came when they had been
+    told of as gaps."""
+    filled = member.chunks.segments.filled
+    if filled is None:
+        return np.zeros(len(numbers), dtype=np.bool_)
+    return filled[numbers.start - member.first : numbers.stop - member.first]

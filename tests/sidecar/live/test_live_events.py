@@ -238,7 +238,8 @@ def test_an_index_of_before_gets_a_place_for_events(tmp_path: Path) -> None:
     path = tmp_path / "ch.db3"
     with_all = PointIndex.open(path, create=True)
     with_all.run("DROP TABLE event")
-    with_all.run("DROP TABLE IF EXISTS era")
+    with_all.run("DROP TABLE era")
+    with_all.run("ALTER TABLE fragment DROP COLUMN late")
     with_all.run("PRAGMA user_version = 1")
     with_all.close()
     again = PointIndex.open(path)

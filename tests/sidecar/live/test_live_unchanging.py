@@ -1,0 +1,137 @@
+"""Encoders that stall, lag and leave holes: what players have been told of stays as it was."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.kill.sent import Sent, encoded
+from tests.support.live_origin import Origin, opened
+from tests.support.live_players import FORMATS
+
+# Seconds; fragments have half a second.
+LENGTH = 30
+PER_SECOND = 2
+WATCHED = (("hls", "hls_fmp4"), ("hls", ""), ("dash", ""), ("smooth", ""))
+STREAMS = {"video": "video.cmfv", "audio": "audio.cmfa"}
+
+
+@pytest.fixture(scope="module")
+def sent() -> dict[str, Sent]:
+    return encoded(LENGTH)
+
+
+class Player:
+    """Fetches all that is new in manifests, and complains of what is not as it was."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self.digests: dict[str, int] = {}
+        self._listed: dict[str, list[str]] = {}
+
+    def look(self, *, anew: bool = False, query: str = "") -> None:
+        """At all manifests; ``anew``: at all segments again."""
+        for of, options in WATCHED:
+            if not self._is_there(of):
+                continue
+            asked = "&".join(filter(None, (options, query)))
+            for one in FORMATS[of](lambda url: self.origin.get(url).body, asked):
+                urls = [segment.url for segment in one.segments]
+                before = [] if query else self._listed.get(f"{of} {one.name}", [])
+                common = [url for url in before if url in set(urls)]
+                assert common == before[len(before) - len(common) :], f"{one.name} stepped back"
+                if not query:
+                    self._listed[f"{of} {one.name}"] = urls
+                self._fetch(url for url in one.urls if anew or url not in self.digests)
+
+    def look_again(self) -> None:
+        """At every segment that was ever listed."""
+        self._fetch(list(self.digests))
+
+    def _is_there(self, of: str) -> bool:
+        name = {"hls": ".m3u8", "dash": ".mpd", "smooth": "Manifest"}[of]
+        return self.origin.ask(name).status == 200
+
+    def _fetch(self, urls: Iterable[str]) -> None:
+        for url in urls:
+            digest = zlib.crc32(self.origin.get(url).body)
+            assert self.digests.setdefault(url, digest) == digest, f"{url} has other bytes"
+
+
+def stalls(length: int, *, first: int, late: int) -> list[tuple[float, str, int]]:
+    """When (in fragments) each fragment of both streams comes, if sound stalls from fragment
+    ``first`` on and is ``late`` fragments late then, and takes some time to be in time again."""
+    found = [(float(at), "video", at) for at in range(length)]
+    for at in range(length):
+        behind = max(0.0, late - 1.5 * (at - first)) if at >= first else 0.0
+        found.append((at + behind + 0.5, "audio", at))
+    return sorted(found)
+
+
+def holes(length: int, *, first: int, count: int, late: int) -> list[tuple[float, str, int]]:
+    """When each comes, if ``count`` fragments of sound come ``late`` fragments late."""
+    found = [(float(at), "video", at) for at in range(length)]
+    for at in range(length):
+        behind = late if first <= at < first + count else 0
+        found.append((at + behind + 0.5, "audio", at))
+    return sorted(found)
+
+
+def shuffled(length: int, *, seed: int) -> list[tuple[float, str, int]]:
+    """When each comes, where everything happens to either stream."""
+    chance = random.Random(seed)
+    found = []
+    for name in STREAMS:
+        behind = 0.0
+        for at in range(length):
+            if chance.random() < 0.1:
+                behind += chance.choice((1, 3, 12, 30))
+            behind = max(0.0, behind - 1.5)
+            lost = chance.choice((2, 4)) if chance.random() < 0.08 else 0
+            found.append((at + behind + lost + chance.random(), name, at))
+    return sorted(found)
+
+
+COUNT = LENGTH * PER_SECOND
+SCHEDULES = {
+    "sound stalls for 8 s": stalls(COUNT, first=10, late=16),
+    "sound stalls for 15 s": stalls(COUNT, first=10, late=30),
+    "sound begins 4 s late": stalls(COUNT, first=0, late=8),
+    "sound begins 14 s late": stalls(COUNT, first=0, late=28),
+    "a hole of sound is filled at once": holes(COUNT, first=20, count=1, late=1),
+    "a hole of sound is filled late": holes(COUNT, first=20, count=2, late=4),
+    **{f"anything {seed}": shuffled(COUNT, seed=seed) for seed in range(4)},
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_what_was_listed_stays(
+    schedule: list[tuple[float, str, int]], sent: dict[str, Sent], tmp_path: Path
+) -> None:
+    with opened(tmp_path / "media", archiving="true", dvr_window_length="3600") as origin:
+        player = Player(origin)
+        for name, stream in STREAMS.items():
+            origin.push(sent[name].header, stream=stream)
+        newest = dict.fromkeys(STREAMS, -1)
+        for number, (when, name, at) in enumerate(schedule):
+            if at >= len(sent[name].pieces):
+                continue
+            # What comes behind its time is sent by another encoder.
+            encoder = "1" if at > newest[name] else "2"
+            if encoder == "2":
+                origin.push(sent[name].header, stream=STREAMS[name], encoder="2")
+            newest[name] = max(newest[name], at)
+            piece = sent[name].pieces[at].data
+            origin.push(piece, stream=STREAMS[name], encoder=encoder, now=when / PER_SECOND)
+            if number % 3 == 0:
+                player.look()
+        player.look()
+        player.look_again()
+        assert len(player.digests) > COUNT
+        origin.reopen()
+        player.look_again()
+        player.look(anew=True, query="vbegin=0")
