@@ -224,6 +224,7 @@ class TrackColumns:
             self._sequence,
             self._gap,
             self._received,
+            self._late,
         ):
             fragment_column.drop(first)
         for sample_column in (self._time, self._composition, self._size, self._offset, self._sync):

@@ -45,6 +45,7 @@ def row(
         offset=number * 4000,
         length=1,
         received_ms=number * 1000 + 7,
+        late=number % 3,
         samples=table,
     )
 
