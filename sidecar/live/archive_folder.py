@@ -13,6 +13,9 @@ from sidecar.live.index import PointIndex
 from sidecar.storage.archive import FILE_BITS, OFFSET_MASK
 from sidecar.storage.source import SourceIdentity
 
+# Paths of files that are remembered: there is a new one each minute of each stream, forever.
+_KNOWN = 1024
+
 
 class ArchiveFolder:
     """The archive files of a point, and the one identity that they have as a source."""
@@ -32,6 +35,8 @@ class ArchiveFolder:
             found = self._index.files(file)
             if not found:
                 raise FragmentNotFound("the segment has left the archive")
+            if len(self._paths) >= _KNOWN:
+                self._paths.clear()
             path = self._paths[file] = str(self._index.path.with_name(found[0].name))
         try:
             status = Path(path).stat()

@@ -14,29 +14,44 @@ from sidecar.storage.archive import archive_offset
 # Fragments that may be missing at once. What lies before a longer hole is out of any window.
 MAX_HOLE = 10_000
 _CAPACITY = 1024
+# A column that is full gets room for as much again as what is in it divided by this.
+_SPARE = 4
 # Samples that stand for a fragment that is missing.
 _PARTS = 4
 
 
 class _Column:
-    """An array that is appended to; what is returned of it never changes."""
+    """An array that is appended to, and loses its first values; what is returned of it never
+    changes."""
 
     def __init__(self, kind: type[np.generic]) -> None:
         self._values = np.empty(_CAPACITY, kind)
-        self.count = 0
+        self._first = self._end = 0
+
+    @property
+    def count(self) -> int:
+        return self._end - self._first
 
     def append(self, values: NDArray[np.generic]) -> None:
-        end = self.count + len(values)
-        if end > len(self._values):
-            grown = np.empty(max(end, 2 * len(self._values)), self._values.dtype)
-            grown[: self.count] = self._values[: self.count]
-            self._values = grown
-        self._values[self.count : end] = values
-        self.count = end
+        if self._end + len(values) > len(self._values):
+            held = self.values
+            count = len(held) + len(values)
+            # In whole steps: a window that moves on leaves room for an array of the same length.
+            room = -(-(count + count // _SPARE) // _CAPACITY) * _CAPACITY
+            self._values = np.empty(room, self._values.dtype)
+            self._values[: len(held)] = held
+            self._first, self._end = 0, len(held)
+        end = self._end + len(values)
+        self._values[self._end : end] = values
+        self._end = end
+
+    def drop(self, count: int) -> None:
+        """Forgets the first ``count`` values."""
+        self._first += count
 
     @property
     def values(self) -> NDArray:  # type: ignore[type-arg]
-        return self._values[: self.count]
+        return self._values[self._first : self._end]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -86,6 +101,8 @@ class TrackColumns:
         self._received = _Column(np.int64)
         self._late = _Column(np.uint8)
         self._row_time = _Column(np.int64)
+        # Samples that were dropped: ``_first_sample`` counts them too.
+        self._dropped = 0
         self._end = 0
         self._delay = 0
         self._reordered = False
@@ -166,7 +183,7 @@ class TrackColumns:
         self._end = row.time + int(elapsed[-1])
 
     def _begin(self, time: int, sequence: int, *, gap: bool) -> None:
-        self._first_sample.append(np.array([self._size.count]))
+        self._first_sample.append(np.array([self._dropped + self._size.count]))
         self._fragment_time.append(np.array([time]))
         self._sequence.append(np.array([sequence]))
         self._gap.append(np.array([gap]))
@@ -187,6 +204,37 @@ class TrackColumns:
             self._sync.append(np.ones(count, np.bool_))
         self._end = until
 
+    def drop(self, until: int) -> None:
+        """Forgets what lies before the fragment in which ``until`` (ticks) lies; where that is
+        missing, before the next one that was received, or of a sparse track the last one."""
+        received = np.flatnonzero(~self._gap.values)
+        if self._sparse:
+            at = int(np.searchsorted(received, self.at(until), side="right")) - 1
+        else:
+            at = int(np.searchsorted(received, self.at(until)))
+        if not 0 <= at < len(received):
+            return
+        first = int(received[at])
+        samples = int(self._first_sample.values[first]) - self._dropped
+        rows = int(np.searchsorted(self._row_time.values, self._fragment_time.values[first]))
+        self._row_time.drop(rows)
+        for fragment_column in (
+            self._first_sample,
+            self._fragment_time,
+            self._sequence,
+            self._gap,
+            self._received,
+            self._late,
+        ):
+            fragment_column.drop(first)
+        for sample_column in (self._time, self._composition, self._size, self._offset, self._sync):
+            sample_column.drop(samples)
+        self._dropped += samples
+        # As if all that was ever there was what is left.
+        self._reordered = bool(self._composition.values.any())
+        self._dependent = not self._sync.values.all()
+        self._chunked = self._row_time.count > int(np.count_nonzero(~self._gap.values))
+
     def at(self, time: int) -> int:
         """Index of the fragment that ``time`` (ticks) lies in, or of the next one to it."""
         index = int(np.searchsorted(self._fragment_time.values, time, side="right")) - 1
@@ -206,6 +254,7 @@ class TrackColumns:
     def samples(self, first: int) -> Samples:
         """Samples of fragment ``first`` and all later ones."""
         fragment_start = self._first_sample.values[first:]
+        fragment_start = fragment_start - self._dropped
         begin = int(fragment_start[0]) if len(fragment_start) else self._size.count
         return Samples(
             decode_time=np.append(self._time.values[begin:], self._end),

@@ -46,15 +46,14 @@ class KeptColumns:
         self._until = until
         removed = self._take_removals()
         rows = self._index.newer(self._last_id)
-        if not rows:
-            if removed:
-                self._tracks.count_eras()
-            return removed
-        self._last_id = rows[-1].id
+        if removed is None and not rows:
+            return False
         tracks = self._tracks
-        if any(row.track not in tracks for row in rows) or not tracks.are_measured:
-            tracks.read()
-        anew = set()
+        if rows:
+            self._last_id = rows[-1].id
+            if any(row.track not in tracks for row in rows) or not tracks.are_measured:
+                tracks.read()
+        anew = removed or set()
         for row in sorted(rows, key=lambda one: one.time):
             columns = self._columns.get(row.track)
             if columns is None:
@@ -100,21 +99,19 @@ class KeptColumns:
                 found[track] = _filled(self._empty(track), rows)
         return found
 
-    def _take_removals(self) -> bool:
-        """Reads anew what rows were removed of, at first all of it; whether there was anything."""
+    def _take_removals(self) -> set[int] | None:
+        """The tracks of which rows were removed that must be read anew, at first all; None when
+        nothing was removed."""
         removals = self._index.removals
         if removals == self._removals:
-            return False
+            return None
         if self._removals < 0:
             self._last_id = self._index.last_id
         self._removals = removals
         self._tracks.read_anew()
         for track in self._columns.keys() - set(self._tracks):
             del self._columns[track]
-        for track in self._tracks:
-            if not self._is_whole(track):
-                self._load(track)
-        return True
+        return {track for track in self._tracks if not self._is_whole(track)}
 
     def _is_whole(self, track: int) -> bool:
         """Whether the index still has all rows in memory but such as lie before any window: those
@@ -125,7 +122,7 @@ class KeptColumns:
         begin = max(extent.begin, columns.begin)
         # No more than a margin before the window is presented.
         timescale = self._tracks.described(track).timescale
-        near = self._edge(track, columns.end) - int((self._window + _MARGIN // 2) * timescale)
+        near = self._edge(track, extent.end) - int((self._window + _MARGIN // 2) * timescale)
         if begin > columns.begin and (begin > near or self._tracks.is_sparse(track)):
             return False
         return columns.rows_from(begin) == self._index.rows_from(track, begin, self._last_id)
@@ -158,9 +155,9 @@ class KeptColumns:
             if len(columns) < _FEW and self._tracks.is_sparse(track):
                 continue
             timescale = self._tracks.described(track).timescale
-            length = self._edge(track, columns.end) - columns.begin
-            if len(columns) and length > 2 * self._keep * timescale:
-                self._load(track)
+            edge = self._edge(track, columns.end)
+            if edge - columns.begin > (self._keep + _MARGIN) * timescale:
+                columns.drop(edge - int(self._keep * timescale))
 
     def _edge(self, track: int, end: int) -> int:
         """Where windows of ``track``, which goes on to ``end``, end at the latest, ticks."""

@@ -180,6 +180,8 @@ class PublishingPoint:
             self._ended = self._index.setting("state") == "stopped"
             self._epoch_ms = int(self._index.setting("epoch_ms") or 0)
             self._recent = None
+            # They were made of what the index had then, and would not be asked for any more.
+            self._stretches.clear()
         return options
 
     def _close(self) -> None:

@@ -32,7 +32,7 @@ _START_NS = 10_000_000_000
 # fixed threshold keep the resident size near the index budget. Making segments takes and frees a
 # dozen megabytes again and again: what was given back would be cleared each time, so 32 MB are
 # kept. (glibc 2.35; others ignore it.)
-_MALLOC = {
+MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"
     ":glibc.malloc.arena_max=1:glibc.malloc.trim_threshold=33554432"
 }
@@ -238,7 +238,7 @@ class Supervisor:
             [sys.executable, "-P", "-m", "sidecar.service.worker", json.dumps(arguments)],
             stdin=subprocess.PIPE,
             stdout=sys.stderr,
-            env={**_MALLOC, **os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+            env={**MALLOC, **os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
             pass_fds=(beats,),
             preexec_fn=_unblock_signals,
         )

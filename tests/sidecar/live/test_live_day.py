@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from sidecar.live.playable import Playable
 from tests.support.live_day import LENGTH, MOST_FILES, Channel, Figures, Scale, most_rows, run
 from tests.support.live_origin import opened
 
@@ -34,6 +36,22 @@ def test_what_is_wrong_is_found(harm: str, tmp_path: Path) -> None:
             database.execute(harm)
         channel.look(116, figures)
     assert figures.wrong
+
+
+def test_what_was_made_of_an_earlier_index_is_let_go(tmp_path: Path) -> None:
+    before = _playables()
+    with opened(tmp_path / "media", dvr_window_length=60, archiving=1) as origin:
+        channel = Channel(origin, 60)
+        for second in range(0, 400, LENGTH):
+            channel.push(second)
+            if second >= 380:
+                channel.get(".mpd?vbegin=0&vend=60")
+        assert _playables() - before == 2  # the newest, and what was asked for
+
+
+def _playables() -> int:
+    gc.collect()
+    return sum(type(one) is Playable for one in gc.get_objects())
 
 
 def test_as_much_is_read_of_a_long_archive_as_of_a_short_one(

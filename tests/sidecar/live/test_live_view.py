@@ -12,7 +12,7 @@ from sidecar.boxes.movie import SampleDefaults
 from sidecar.codecs.facts import AudioFacts, VideoFacts
 from sidecar.errors import NotFound
 from sidecar.live import eras
-from sidecar.live.index import PointIndex
+from sidecar.live.index import FragmentRow, PointIndex
 from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
 from sidecar.live.view import PointView
 from sidecar.media.server_manifest import ServerManifest
@@ -294,6 +294,50 @@ def test_what_leaves_before_the_window_is_not_the_reason_to_read_all_anew(
     assert found == listed(feed.view(60), EACH)
     assert found["video"][-1][0] == 101
     assert not view.refresh()
+
+
+def test_nothing_is_read_anew_for_a_window_that_moves_on(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a channel that keeps no more than its window, by a player that seldom asks."""
+    feed.both(*range(100))
+    view = feed.view(60)
+    with monkeypatch.context() as patched:
+        patched.delattr(PointIndex, "fragments")
+        for number in range(100, 400, 25):
+            feed.both(*range(number, number + 25))
+            begin = 2 * (number + 25) - 60 - 64
+            removed(feed, f"time < (CASE track WHEN 1 THEN 1000 ELSE 48000 END) * {begin}")
+            assert view.refresh()
+            view.recent(MANIFEST, ended=False)
+    found, anew = (one.recent(MANIFEST, ended=False) for one in (view, feed.view(60)))
+    assert found.begin == anew.begin
+    for left, right in zip(
+        found.presentation.renditions, anew.presentation.renditions, strict=True
+    ):
+        for policy in (EACH, FOUR):
+            lists = found.timeline.segments(left, policy), anew.timeline.segments(right, policy)
+            assert len({(one.first_number, tuple(one.start)) for one in lists}) == 1
+        held = (one.track.samples for one in (left, right))
+        assert len({(tuple(one.decode_time), tuple(one.size)) for one in held}) == 1
+
+
+def test_what_was_removed_is_read_anew_once(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed.both(*range(100))
+    view = feed.view(60)
+    removed(feed, "time = 160000")
+    feed.both(100, 101)
+    read = []
+    fragments = PointIndex.fragments
+
+    def counted(index: PointIndex, track: int, begin: int, end: int) -> tuple[FragmentRow, ...]:
+        read.append(track)
+        return fragments(index, track, begin, end)
+
+    monkeypatch.setattr(PointIndex, "fragments", counted)
+    view.refresh()
+    assert read == [1]
+    assert listed(view, EACH) == listed(feed.view(60), EACH)
 
 
 @pytest.mark.parametrize(
