@@ -18,7 +18,7 @@ from sidecar.timeline.live import Live
 from sidecar.timeline.segments import SegmentList
 
 # dash.js looks for the first segment of stored content in steps from where its Period begins on:
-# three seconds long in a day, half a minute in a month, and it hangs where that is 1970. Seconds.
+# three seconds for a day, more than half a minute for a month; where that is 1970 it hangs. Seconds.
 _SEARCHED = Fraction(24 * 3600)
 
 
@@ -125,7 +125,7 @@ def live_period(
 
     The times of a window are those of the media, since its begin moves. Where its Period begins
     stays when it has ended (ISO/IEC 23009-1 5.4.1), although players that come then have to look
-    for the first segment: shaka-player misses the last ones otherwise. What begins where the client
+    for the first segment: shaka-player misses the last one otherwise. What begins where the client
     said is presented from 0 on, as a clip of stored content is.
     """
     everything = list(listings.values())
