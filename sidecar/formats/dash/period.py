@@ -18,7 +18,7 @@ from sidecar.timeline.live import Live
 from sidecar.timeline.segments import SegmentList
 
 # dash.js looks for the first segment of stored content in steps from where its Period begins on:
-# three seconds for a day, more than half a minute for a month; where that is 1970 it hangs. Seconds.
+# three seconds for a day, more than half a minute for a month, and for ever since 1970. Seconds.
 _SEARCHED = Fraction(24 * 3600)
 
 
