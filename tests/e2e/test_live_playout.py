@@ -94,7 +94,6 @@ def _push(stack: Stack, source: Ladder, executor: ThreadPoolExecutor) -> Pushed:
     urls = {name: f"{stack.base}/{name}.isml/Streams(main)" for name in POINTS}
     first, second = (push(urls["two"], source, SMOOTH) for _ in range(2))
     alone = push(urls["one"], source, CMAF)
-    began = time.monotonic()
     client = stack.client()
 
     def listed(name: str) -> int:
@@ -105,19 +104,19 @@ def _push(stack: Stack, source: Ladder, executor: ThreadPoolExecutor) -> Pushed:
 
     eventually(lambda: all(listed(name) >= AT_HAND for name in POINTS), "segments to begin with")
     begin.set()
-    # The first encoder dies, and is back three segments later, by the same clock: one that brings
-    # everything later than the other one did would be a stall. Then the second one dies.
+    # The first encoder dies, and is back three segments later, by the clock of the second one: what
+    # is brought earlier would leave a hole, and later would be a stall. Then the second one dies.
     first.kill()
     before = listed("two")
     eventually(lambda: listed("two") > before, "the second encoder goes on")
+    back, at = before + 3, time.monotonic() + 2
     # Later than the players: to begin is what takes most of a machine.
     readers = {
         (name, of): executor.submit(_read_live, f"{stack.base}/{name}.isml/{path}", of)
         for name in POINTS
         for of, path in (("hls", ".m3u8"), ("dash", ".mpd"))
     }
-    back = before + 3
-    time.sleep(max(0.0, began + back - time.monotonic()))
+    time.sleep(max(0.0, at - time.monotonic()))
     first = push(urls["two"], source, SMOOTH, begin=back)
     eventually(lambda: _brought(client, "two") == 3, "the first encoder is back")
     second.kill()
@@ -212,7 +211,7 @@ class TestPlayers:
         ((begin, end),) = [[at + _zero(report) for at in played] for played in report["played"]]
         assert begin <= AT_HAND + 3 + AFTER.get(player, 0), "it begins near the edge of then"
         assert end - begin >= PLAYED
-        assert 0.95 < (end - begin) / report["watched"] < 1.05, "as fast as it was sent"
+        assert 0.9 < (end - begin) / report["watched"] < 1.05, "as fast as it was sent"
         # The last picture is shown until then.
         assert report["ended"] != waits
         assert abs(end - SECONDS) < 0.2
