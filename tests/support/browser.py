@@ -53,8 +53,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveJob:
-    """One live presentation for one player (as in ``Job``), to be watched for ``seconds``, or to
-    its end. ``after``: how long to wait with it when the others begin, seconds."""
+    """One live presentation of ``seconds`` for one player (as in ``Job``), to be watched to its
+    end. ``after``: how long to wait with it when the others begin, seconds."""
 
     player: str
     url: str

@@ -33,15 +33,23 @@ def decode(
     *maps: str,
     ignore_edits: bool = False,
     seconds: float | None = None,
+    in_real_time: bool = False,
     timeout: float = 180,
 ) -> list[list[Frame]]:
     """The decoded frames of each of ``maps`` (ffmpeg stream specifiers such as ``0:v:0``).
 
     ``ignore_edits``: every sample of the file, also those that an edit list leaves out.
-    ``seconds``: so much of it only.
+    ``seconds``: so much of it only. ``in_real_time``: read as fast as it plays.
     Raises ``AssertionError`` with ffmpeg's words when it fails or complains of anything.
     """
-    found = _decoded(url, maps, timeout, ignore_edits=ignore_edits, seconds=seconds)
+    found = _decoded(
+        url,
+        maps,
+        timeout,
+        ignore_edits=ignore_edits,
+        seconds=seconds,
+        in_real_time=in_real_time,
+    )
     assert len(found) == len(maps), f"{url}: {maps}: {len(found)} streams"
     return [one.frames for one in found]
 
@@ -61,9 +69,11 @@ def _decoded(
     *,
     ignore_edits: bool = False,
     seconds: float | None = None,
+    in_real_time: bool = False,
 ) -> list[Decoded]:
     command = ["ffmpeg", "-nostdin", "-v", "warning", "-copyts"]
     command += ["-ignore_editlist", "1"] if ignore_edits else []
+    command += ["-re"] if in_real_time else []
     command += [*_input(url)]
     for selector in maps:
         command += ["-map", selector]

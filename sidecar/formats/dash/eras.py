@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from sidecar.formats.dash.period import Listing, Period
+from sidecar.formats.dash.period import Listing, Period, milliseconds
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.timeline.live import Live
 
@@ -41,7 +40,7 @@ def parts(
     held = sorted({era for one in listings.values() for era in _eras(one)})
     if live is None or held == [0]:
         return [whole]
-    begins = {era: _milliseconds(live.eras[era].begin) for era in held}
+    begins = {era: milliseconds(live.eras[era].begin) for era in held}
     found = []
     for at, era in enumerate(held):
         before = held[at - 1] if at else None
@@ -126,8 +125,3 @@ def _period(whole: Period, begin: Fraction, end: Fraction | None, *, is_first: b
     if duration is not None:
         duration = (whole.origin + duration if end is None else end) - origin
     return Period(origin=origin, start=origin - whole.origin + whole.start, duration=duration)
-
-
-def _milliseconds(value: Fraction) -> Fraction:
-    """``value`` as it can be written."""
-    return Fraction(math.floor(1000 * value), 1000)

@@ -17,6 +17,10 @@ from sidecar.timeline.clips import DATED, Clip, clipped
 from sidecar.timeline.live import Live
 from sidecar.timeline.segments import SegmentList
 
+# dash.js looks for the first segment of stored content in steps from where its Period begins on:
+# three seconds for a day, more than half a minute for a month, and for ever since 1970. Seconds.
+_SEARCHED = Fraction(24 * 3600)
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Listing:
@@ -119,8 +123,9 @@ def live_period(
     """The Period of a presentation that grows, or has grown, on one timeline all the time: what
     plays when it ends goes on.
 
-    The times of a window are those of the media, since its begin moves: when it has ended, the
-    Period begins with it, no player looks for what comes before. What begins where the client
+    The times of a window are those of the media, since its begin moves. Where its Period begins
+    stays when it has ended (ISO/IEC 23009-1 5.4.1), although players that come then have to look
+    for the first segment: shaka-player misses the last one otherwise. What begins where the client
     said is presented from 0 on, as a clip of stored content is.
     """
     everything = list(listings.values())
@@ -128,10 +133,20 @@ def live_period(
     origin = start = Fraction(0)
     if live.fixed_begin or live.ended:
         begin = live.begin if clip.begin is None else clip.begin
-        origin = Fraction(math.floor(1000 * _begin(begin, video, everything)), 1000)
+        origin = milliseconds(_begin(begin, video, everything))
         start = Fraction(0) if live.fixed_begin else origin
+    if live.ended and not live.fixed_begin:
+        era = min(one.segments.era_of(one.chosen.start) for one in everything)
+        while_live = milliseconds(live.eras[era].begin)
+        if origin - while_live <= _SEARCHED:
+            origin = start = while_live
     duration = _end(clip, video, everything) - origin if live.ended else None
     return Period(origin=origin, duration=duration, start=start)
+
+
+def milliseconds(value: Fraction) -> Fraction:
+    """``value`` as it can be written, none of it ahead."""
+    return Fraction(math.floor(1000 * value), 1000)
 
 
 def _video(presentation: Presentation, listings: Mapping[str, Listing]) -> list[Listing]:

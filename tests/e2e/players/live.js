@@ -3,6 +3,10 @@
 
 // Whatever begins at all has begun within this.
 const BEGIN_MS = 30000;
+// What has not moved for so long is at its end, or has stalled for good.
+const STILL_MS = 2000;
+// Later than that it is not over either.
+const LATE_MS = 15000;
 
 const LIVE = {
     hls: (video, url, report) => {
@@ -42,7 +46,7 @@ const LIVE = {
 LIVE.smooth = LIVE.dash;
 
 
-// Watches for as many seconds, or to the end if that comes first.
+// Watches to the end of a presentation of as many seconds.
 async function watch({ player, url, seconds, after }) {
     const video = document.querySelector("video");
     const context = canvasFor();
@@ -94,10 +98,19 @@ async function watch({ player, url, seconds, after }) {
             stall[2] = (performance.now() - begun) / 1000 - stall[0];
         }
     });
-    while (performance.now() - begun < seconds * 1000 && !isOver(video)) {
+    let [moved, at] = [begun, from];
+    while (!isOver(video)) {
+        const now = performance.now();
+        if (video.currentTime !== at) {
+            [moved, at] = [now, video.currentTime];
+        }
+        if (now - moved > STILL_MS || now - begun > seconds * 1000 + LATE_MS) {
+            break;
+        }
         await wait(50);
     }
-    report.watched = (performance.now() - begun) / 1000;
+    // Until it stood still.
+    report.watched = (moved - begun) / 1000;
     report.from = from;
     report.to = video.currentTime;
     report.ended = isOver(video);

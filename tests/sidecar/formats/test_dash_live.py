@@ -293,6 +293,34 @@ def test_start_over(feed: Feed) -> None:
         assert segments[: len(new[name])] == new[name]
 
 
+@pytest.mark.parametrize("begin", [0, 80_000])
+def test_the_end_comes_where_the_window_is(tmp_path: Path, begin: int) -> None:
+    feed = Feed(tmp_path, begin=begin)
+    feed.push(*range(40))
+    before = mpd(feed, "dvr_window_length=20")
+    feed.stop()
+    after = mpd(feed, "dvr_window_length=20")
+    assert [root.get("type") for root in (before, after)] == ["dynamic", "static"]
+    assert seconds(after, "mediaPresentationDuration") == begin + Fraction("80.08")
+    # What players know of a Period stays: they take from it only what comes last.
+    (old,), (new,) = (root.findall("m:Period", NS) for root in (before, after))
+    assert new.attrib == {**old.attrib, "duration": after.get("mediaPresentationDuration", "")}
+    assert not after.findall(".//m:SegmentTemplate[@presentationTimeOffset]", NS)
+    for name, segments in listed(after).items():
+        assert set(listed(before)[name]) < set(segments)
+
+
+def test_players_that_come_late_need_not_look_for_it_since_1970(dated: Feed) -> None:
+    before = listed(mpd(dated, "dvr_window_length=20"))
+    dated.stop()
+    root = mpd(dated, "dvr_window_length=20")
+    after = listed(root)
+    assert all(set(before[name]) < set(after[name]) for name in after)
+    (period,) = root.findall("m:Period", NS)
+    begin = parse_duration(period.get("start", ""))
+    assert 0 <= after["video=400000"][0][1] - begin < Fraction(1, 1000)
+
+
 def test_catch_up(dated: Feed) -> None:
     query = "vbegin=2023-11-14T22:13:26Z&vend=2023-11-14T22:13:34Z"
     root = mpd(dated, query)
