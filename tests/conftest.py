@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from sidecar.cli.license import make_keys
 from tests.support.machine import Machine
 from tests.support.media import ROOT
+from tests.support.read_once import begin_run
 
 # Processes of the sidecar start hundreds of times, and compiling it takes as long as all else in
 # that: what is compiled is kept, whatever this shell says.
@@ -62,15 +64,28 @@ BEGIN_WITH = (
     "tests/lua_e2e/",
     "tests/sidecar/formats/",
     "tests/fuzz/",
+    "tests/contract/",
+    "tests/deploy/",
+    "tests/sidecar/service/",
+    "tests/sidecar/live/",
+    "tests/sidecar/media/",
 )
 
 MACHINE = pytest.StashKey[Machine]()
+RUN = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     folder = ROOT / ".cache"
     folder.mkdir(exist_ok=True)
     config.stash[MACHINE] = Machine(folder)
+    if not hasattr(config, "workerinput"):
+        config.stash[RUN] = begin_run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if RUN in config.stash:
+        config.stash[RUN].cleanup()
 
 
 # Around everything else, time limits above all: waiting is not what is limited.

@@ -7,11 +7,11 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.support.media import CACHE
+from tests.support.media import CACHE, SHARED
+from tests.support.read_once import read_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def decode(
     run = _decoded_once if _is_kept(url) else _decoded
     found = run(url, maps, timeout, ignore_edits=ignore_edits, seconds=seconds)
     assert len(found) == len(maps), f"{url}: {maps}: {len(found)} streams"
-    return [one.frames for one in found]
+    return [list(one.frames) for one in found]
 
 
 def decode_all(url: str, *, only: str | None = None, timeout: float = 180) -> list[Decoded]:
@@ -110,7 +110,7 @@ def _decoded(
     return found
 
 
-_decoded_once = cache(_decoded)
+_decoded_once = read_once(_decoded)
 
 
 def _input(url: str) -> list[str]:
@@ -121,7 +121,6 @@ def _input(url: str) -> list[str]:
 
 def probe(url: str) -> list[dict[str, Any]]:
     """ffprobe's streams of ``url``."""
-    # What is in the cache stays what it is.
     return _probed_once(url) if _is_kept(url) else _probed(url)
 
 
@@ -133,11 +132,12 @@ def _probed(url: str) -> list[dict[str, Any]]:
     return streams
 
 
-_probed_once = cache(_probed)
+_probed_once = read_once(_probed)
 
 
 def _is_kept(url: str) -> bool:
-    return Path(url).is_relative_to(CACHE)
+    """Whether ``url`` is a file that stays as it is."""
+    return Path(url).is_relative_to(CACHE) or Path(url).is_relative_to(SHARED)
 
 
 def dropped(source: list[Frame], served: list[Frame]) -> tuple[int, int]:
@@ -192,4 +192,4 @@ def _packets(path: str, stream: int, ignore_edits: bool) -> list[Packet]:
     return sorted(found, key=lambda packet: packet.time)
 
 
-_packets_once = cache(_packets)
+_packets_once = read_once(_packets)
