@@ -57,7 +57,7 @@ check-conf: setup ## start nginx once with openresty.conf, directives included, 
 
 .PHONY: test
 test: setup test-packages node-packages lint ## lint, then the whole test suite
-	@$(python) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(python) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: setup test-packages ## ruff, mypy --strict, luacheck, focus markers

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,12 @@ from hypothesis import HealthCheck, settings
 from sidecar.cli.license import make_keys
 from tests.support.machine import Machine
 from tests.support.media import ROOT
+from tests.support.read_once import begin_run
+
+# Processes of the sidecar start hundreds of times, and compiling it takes as long as all else in
+# that: what is compiled is kept, whatever this shell says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long a machine takes says nothing of what is tested. Where nobody is there to look into a
 # failure, all runs try the same examples.
@@ -23,46 +31,61 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-# Two processes share the work by files, in turns at first: what takes longest begins first, the
-# first and the third one are those of REAL_TIME, and files that wait for browsers take turns with
-# others.
-BEGIN_WITH = (
+# Watched as it is pushed, in real time: with the machine for themselves. One process takes them one
+# after the other; the others wait until it has.
+REAL_TIME = (
     "tests/e2e/test_live_playout.py",
-    "tests/e2e/test_players.py",
     "tests/e2e/test_live_eras_players.py",
+    "tests/e2e/test_live_kill.py::test_nothing_that_was_committed_is_lost",
+)
+# The processes share the work by files: what takes longest begins first. The tests of the first
+# ones are short, so that nobody waits for one of them when the machine is wanted.
+BEGIN_WITH = (
     "tests/e2e/test_frames.py",
-    "tests/e2e/test_live_kill.py",
+    "tests/e2e/test_gstreamer.py",
+    "tests/e2e/test_players.py",
+    "tests/sidecar/cli/test_stack.py",
+    "tests/e2e/test_live_window.py",
+    "tests/e2e/test_hds_download.py",
     "tests/e2e/test_text.py",
     "tests/e2e/test_failures.py",
     "tests/e2e/test_remote_failures.py",
-    "tests/e2e/test_remote_s3.py",
-    "tests/e2e/test_remote_http.py",
     "tests/e2e/test_smooth.py",
-    "tests/sidecar/cli/test_stack.py",
-    "tests/e2e/test_download_players.py",
-    "tests/sidecar/service/test_supervisor.py",
-    "tests/e2e/test_gstreamer.py",
-    "tests/e2e/test_clips.py",
+    "tests/e2e/test_live_eras.py",
+    "tests/e2e/test_remote_http.py",
     "tests/sidecar/formats/test_hls_transport.py",
+    "tests/sidecar/service/test_supervisor.py",
+    "tests/e2e/test_ingest_http.py",
+    "tests/e2e/test_migrated.py",
+    "tests/e2e/test_remote_s3.py",
+    "tests/e2e/test_live_edge.py",
+    "tests/e2e/test_download_players.py",
     "tests/e2e/",
     "tests/lua_e2e/",
     "tests/sidecar/formats/",
     "tests/fuzz/",
+    "tests/contract/",
+    "tests/deploy/",
+    "tests/sidecar/service/",
+    "tests/sidecar/live/",
+    "tests/sidecar/media/",
 )
 
 MACHINE = pytest.StashKey[Machine]()
-# Played as it is pushed, in real time: with the machine for themselves.
-REAL_TIME = (
-    "tests/e2e/test_live_playout.py",
-    "tests/e2e/test_live_eras_players.py",
-    "tests/e2e/test_live_kill.py",
-)
+RUN = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     folder = ROOT / ".cache"
     folder.mkdir(exist_ok=True)
     config.stash[MACHINE] = Machine(folder)
+    if not hasattr(config, "workerinput"):
+        config.stash[RUN] = begin_run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if RUN in config.stash:
+        config.stash[RUN].cleanup()
 
 
 # Around everything else, time limits above all: waiting is not what is limited.
@@ -84,10 +107,15 @@ def _is_real_time(item: pytest.Item) -> bool:
     return item.nodeid.startswith(REAL_TIME)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Each process begins with one file, and the first one goes on with the next.
+    workers: int = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    files = [test.partition("::")[0] for test in REAL_TIME]
+    order = [files[0], *BEGIN_WITH[: workers - 1], *files[1:], *BEGIN_WITH[workers - 1 :]]
+
     def turn(item: pytest.Item) -> int:
-        found = (at for at, path in enumerate(BEGIN_WITH) if item.nodeid.startswith(path))
-        return next(found, len(BEGIN_WITH))
+        found = (at for at, path in enumerate(order) if item.nodeid.startswith(path))
+        return next(found, len(order))
 
     items.sort(key=turn)
 

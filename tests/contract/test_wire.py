@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ TO_LUA = LUA.run(
 )
 
 
+@cache
 def fields(message: str) -> dict[str, dict[str, Any]]:
     """The rows of messages.lua by field name."""
     table = plain(MESSAGES[message.encode()])
@@ -103,6 +105,7 @@ def test_plan_lua_reads_every_field_of_a_plan() -> None:
         assert (field.number in read[b"delimited"]) == delimited
 
 
+@cache
 def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     """Values of one field, weighted towards the ends of their ranges."""
     exact = fields(field.containing_type.name)[field.name].get("exact")
@@ -110,7 +113,12 @@ def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
         case FieldDescriptor.TYPE_STRING:
             return st.text(max_size=20) | st.text(min_size=130, max_size=140)
         case FieldDescriptor.TYPE_BYTES:
-            return st.binary(max_size=20) | st.binary(min_size=16384, max_size=16390)
+            # Of long ones it is the length that is written in another way.
+            return st.binary(max_size=20) | st.builds(
+                lambda piece, length: (piece * length)[:length],
+                st.binary(min_size=1, max_size=20),
+                st.integers(16384, 16390),
+            )
         case FieldDescriptor.TYPE_UINT32:
             return numbers(0, 2**32 - 1)
         case FieldDescriptor.TYPE_UINT64:
@@ -132,6 +140,7 @@ def numbers(low: int, high: int) -> st.SearchStrategy[int]:
     return st.sampled_from(edges) | st.integers(low, high)
 
 
+@cache
 def messages(descriptor: Descriptor) -> st.SearchStrategy[Message]:
     @st.composite
     def build(draw: st.DrawFn) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def stored(source: SourceStream, *, ignore_edits: bool = False) -> list[tuple[Fr
     return rows
 
 
+@cache
 def packet_sizes(path: str, stream: int) -> dict[int, int]:
     """Byte offset -> bytes of each packet."""
     command = ["ffprobe", "-v", "error", "-ignore_editlist", "1", "-select_streams", str(stream)]

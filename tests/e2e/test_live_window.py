@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.frames import Frame, decode, dropped
-from tests.support.live_media import CMAF, DELAYED, REORDERED, SMOOTH, Encoding, pushed
+from tests.support.live_media import (
+    CMAF,
+    DELAYED,
+    REORDERED,
+    SMOOTH,
+    Encoding,
+    pushed,
+    pushed_file,
+)
 from tests.support.live_origin import Origin, opened, pieces, push_all, without_end
 from tests.support.live_players import FORMATS, Listing, dash, hls, smooth
 
@@ -46,10 +54,9 @@ def listed(point: Origin, kind: str, more: str = "") -> list[Listing]:
 
 
 @cache
-def sent(encoding: Encoding, folder: Path) -> dict[str, list[Frame]]:
+def sent(encoding: Encoding) -> dict[str, list[Frame]]:
     """All that the encoder sends, decoded."""
-    file = folder / "sent.mp4"
-    file.write_bytes(pushed(encoding))
+    file = pushed_file(encoding)
     maps = [f"0:v:{at}" for at in range(len(encoding.sizes))] + ["0:a:0"]
     decoded = decode(str(file), *maps, ignore_edits=True)
     return dict(zip([*encoding.sizes, "audio"], decoded, strict=True))
@@ -79,7 +86,7 @@ def test_frames_are_those_that_were_sent(encoding: str, kind: str, tmp_path: Pat
             assert not one.live
             for frames in served(point, one, tmp_path):
                 hashes = {frame.hash for frame in frames}
-                original = sent(source, tmp_path)
+                original = sent(source)
                 which = max(
                     original, key=lambda it: len(hashes & {frame.hash for frame in original[it]})
                 )
@@ -90,7 +97,7 @@ def test_frames_are_those_that_were_sent(encoding: str, kind: str, tmp_path: Pat
                 lost = kind == "Smooth Streaming" or encoding != "edit lists"
                 assert start <= (is_sound and encoding != "cmaf" and lost)
                 assert end == 0
-        assert set(found) == set(sent(source, tmp_path))
+        assert set(found) == set(sent(source))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What ffmpeg sends as an encoder, each kind of stream made once per run, and what is in it."""
+"""What ffmpeg sends as an encoder, each kind of stream made once, and what is in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cache
+
+from tests.support.media import piped
 
 _VIDEO = (
     *("-f", "lavfi", "-i", "testsrc2=s=96x54:r=25:d=2.2"),
@@ -41,8 +43,7 @@ NAMES = tuple(_KINDS)
 def stream(name: str) -> bytes:
     """All bytes that the encoder sends."""
     inputs, form, flags, more = _KINDS[name]
-    command = ["ffmpeg", "-v", "error", *inputs, *more, "-f", form, "-movflags", flags, "pipe:1"]
-    return subprocess.run(command, check=True, capture_output=True).stdout
+    return piped(*inputs, *more, "-f", form, "-movflags", flags, "pipe:1").read_bytes()
 
 
 @dataclass(frozen=True, slots=True)

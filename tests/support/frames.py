@@ -7,7 +7,11 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
+
+from tests.support.media import CACHE, SHARED
+from tests.support.read_once import read_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ def decode(
     ``seconds``: so much of it only. ``in_real_time``: read as fast as it plays.
     Raises ``AssertionError`` with ffmpeg's words when it fails or complains of anything.
     """
-    found = _decoded(
+    run = _decoded_once if _is_kept(url) else _decoded
+    found = run(
         url,
         maps,
         timeout,
@@ -51,7 +56,7 @@ def decode(
         in_real_time=in_real_time,
     )
     assert len(found) == len(maps), f"{url}: {maps}: {len(found)} streams"
-    return [one.frames for one in found]
+    return [list(one.frames) for one in found]
 
 
 def decode_all(url: str, *, only: str | None = None, timeout: float = 180) -> list[Decoded]:
@@ -59,7 +64,8 @@ def decode_all(url: str, *, only: str | None = None, timeout: float = 180) -> li
 
     Raises ``AssertionError`` as ``decode`` does.
     """
-    return _decoded(url, (only,) if only else ("0:v?", "0:a?"), timeout)
+    run = _decoded_once if _is_kept(url) else _decoded
+    return run(url, (only,) if only else ("0:v?", "0:a?"), timeout)
 
 
 def _decoded(
@@ -114,6 +120,9 @@ def _decoded(
     return found
 
 
+_decoded_once = read_once(_decoded)
+
+
 def _input(url: str) -> list[str]:
     # ffmpeg refuses segments called .dash unless it is told that any name will do.
     allowed = ["-allowed_extensions", "ALL"] if ".mpd" in url else []
@@ -122,11 +131,23 @@ def _input(url: str) -> list[str]:
 
 def probe(url: str) -> list[dict[str, Any]]:
     """ffprobe's streams of ``url``."""
+    return _probed_once(url) if _is_kept(url) else _probed(url)
+
+
+def _probed(url: str) -> list[dict[str, Any]]:
     command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", *_input(url)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert run.returncode == 0, f"{' '.join(command)}\n{run.stderr}"
     streams: list[dict[str, Any]] = json.loads(run.stdout)["streams"]
     return streams
+
+
+_probed_once = read_once(_probed)
+
+
+def _is_kept(url: str) -> bool:
+    """Whether ``url`` is a file that stays as it is."""
+    return Path(url).is_relative_to(CACHE) or Path(url).is_relative_to(SHARED)
 
 
 def dropped(source: list[Frame], served: list[Frame]) -> tuple[int, int]:
@@ -162,6 +183,11 @@ class Packet:
 
 def packets(path: str, stream: int, *, ignore_edits: bool = False) -> list[Packet]:
     """The packets of a file's stream in presentation order."""
+    find = _packets_once if _is_kept(path) else _packets
+    return find(path, stream, ignore_edits)
+
+
+def _packets(path: str, stream: int, ignore_edits: bool) -> list[Packet]:
     command = ["ffprobe", "-v", "error", "-of", "json"]
     command += ["-ignore_editlist", "1"] if ignore_edits else []
     command += ["-select_streams", str(stream), "-show_packets", "-show_streams", path]
@@ -174,3 +200,6 @@ def packets(path: str, stream: int, *, ignore_edits: bool = False) -> list[Packe
         for packet in answer["packets"]
     ]
     return sorted(found, key=lambda packet: packet.time)
+
+
+_packets_once = read_once(_packets)

@@ -1,12 +1,12 @@
-"""What encoders push in tests of playout: some seconds of picture and sound, made once per run."""
+"""What encoders push in tests of playout: some seconds of picture and sound, made once."""
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from tests.support.media import AAC, LAVFI, tone, x264
+from tests.support.media import AAC, LAVFI, piped, tone, x264
 
 RATE = 25
 
@@ -48,6 +48,11 @@ DELAYED = Encoding(form="mp4", flags="frag_keyframe+delay_moov+default_base_moof
 @cache
 def pushed(encoding: Encoding) -> bytes:
     """All bytes that the encoder sends."""
+    return pushed_file(encoding).read_bytes()
+
+
+def pushed_file(encoding: Encoding) -> Path:
+    """A file of them, which nobody changes."""
     length = encoding.seconds
     inputs: list[str] = []
     unlike = f"geq=lum='{_UNLIKE}':cb=128:cr=128:enable='lt(t,{encoding.unlike})'"
@@ -55,11 +60,10 @@ def pushed(encoding: Encoding) -> bytes:
         filters = f",format=yuv420p,{unlike}" if encoding.unlike else ""
         inputs += [*LAVFI, f"testsrc2=s={size}:r={RATE}:d={length}{filters}"]
     maps = [word for at in range(len(encoding.sizes) + 1) for word in ("-map", str(at))]
-    command = [
-        *("ffmpeg", "-nostdin", "-v", "error", *inputs, *LAVFI, tone(length, 440), *maps),
+    return piped(
+        *(*inputs, *LAVFI, tone(length, 440), *maps),
         *(*x264(encoding.gop), *AAC, "-metadata:s:a:0", "language=ger"),
         *("-force_key_frames", encoding.keys, "-output_ts_offset", encoding.offset),
         *encoding.more,
         *("-f", encoding.form, "-movflags", encoding.flags, "pipe:1"),
-    ]
-    return subprocess.run(command, check=True, capture_output=True).stdout
+    )

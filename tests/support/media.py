@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -252,7 +253,29 @@ def generated(file: str) -> Path:
 
 def made(wanted: Recipe) -> Path:
     """The same for a recipe that is not one of ``RECIPES``."""
-    path = CACHE / wanted.key / wanted.file
+
+    def make(partial: Path) -> None:
+        replace = {f"{{{name}}}": str(generated(name)) for name in wanted.needs} | {
+            "{out}": str(partial)
+        }
+        _ffmpeg(*(replace.get(argument, argument) for argument in wanted.arguments))
+
+    return _kept(CACHE / wanted.key / wanted.file, make)
+
+
+def piped(*arguments: str) -> Path:
+    """A file of what ffmpeg writes to its standard output, where it cannot seek: ``arguments`` end
+    with ``pipe:1``. From the cache or made now; raises ``RuntimeError`` as ``generated`` does."""
+    key = hashlib.sha256("\0".join(("pipe", *arguments)).encode()).hexdigest()[:16]
+
+    def make(partial: Path) -> None:
+        partial.write_bytes(_ffmpeg(*arguments))
+
+    return _kept(CACHE / key / "piped.mp4", make)
+
+
+def _kept(path: Path, make: Callable[[Path], None]) -> Path:
+    """``path``, which ``make`` makes under the name that it is given where it is not there."""
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -260,22 +283,21 @@ def made(wanted: Recipe) -> Path:
         # Tests in several processes may want it at once.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            _make(wanted, path)
+            partial = path.with_name(f"{os.getpid()}.{path.name}")
+            try:
+                make(partial)
+                partial.rename(path)
+            finally:
+                partial.unlink(missing_ok=True)
     return path
 
 
-def _make(wanted: Recipe, path: Path) -> None:
-    partial = path.with_name(f"{os.getpid()}.{wanted.file}")
-    replace = {f"{{{name}}}": str(generated(name)) for name in wanted.needs} | {
-        "{out}": str(partial)
-    }
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
-    command += [replace.get(argument, argument) for argument in wanted.arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+def _ffmpeg(*arguments: str) -> bytes:
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *arguments]
+    run = subprocess.run(command, capture_output=True, check=False)
     if run.returncode:
-        partial.unlink(missing_ok=True)
-        raise RuntimeError(f"{wanted.file}: {run.stderr}")
-    partial.rename(path)
+        raise RuntimeError(f"{' '.join(command)}: {run.stderr.decode(errors='replace')}")
+    return run.stdout
 
 
 def shared_files() -> list[Path]:

@@ -85,6 +85,10 @@ function attachHls(video, url, report) {
         if (data.details === "bufferStalledError" && `${data.error}`.includes("low buffer")) {
             return;
         }
+        // It gives up itself what is still coming when it is told to switch.
+        if (data.details === Hls.ErrorDetails.INTERNAL_ABORTED && !data.fatal) {
+            return;
+        }
         report.errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error ?? ""}`);
     });
     hls.on(Hls.Events.LEVEL_SWITCHED, () => switches.levels++);

@@ -55,11 +55,11 @@ class Instances:
         self.media = media
         self.ports: dict[str, int] = {}
 
-    def start(self, name: str, *more: object, port: int | None = None) -> Result:
+    def start(self, name: str, *more: object, port: int | None = None, workers: int = 1) -> Result:
         self.ports[name] = port or free_port()
         return origin(
             *("start", "--run", self.folder / name, "--port", self.ports[name]),
-            *("--media", self.media, *more),
+            *("--media", self.media, "--workers", workers, *more),
         )
 
     def stop(self, name: str) -> Result:
@@ -96,7 +96,7 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 
 
 def test_start_serves_and_stop_leaves_nothing(instances: Instances) -> None:
-    started = instances.start("one")
+    started = instances.start("one", workers=2)
     assert started.returncode == 0, started.stderr
     port = instances.ports["one"]
     assert f"http://localhost:{port}/clip.mp4/.m3u8" in started.stdout
@@ -119,8 +119,8 @@ def test_start_serves_and_stop_leaves_nothing(instances: Instances) -> None:
 
 
 def test_two_instances_live_side_by_side(instances: Instances) -> None:
-    assert instances.start("one").returncode == 0
-    assert instances.start("two", "--workers", 1).returncode == 0
+    assert instances.start("one", workers=2).returncode == 0
+    assert instances.start("two").returncode == 0
     for name in ("one", "two"):
         assert instances.status(name, "/readyz", admin=True) == 200
     assert instances.stop("one").returncode == 0
@@ -141,12 +141,12 @@ def test_a_taken_port_is_named_and_nothing_is_left(instances: Instances) -> None
 
 
 def test_what_a_kill_left_behind_is_cleared(instances: Instances) -> None:
-    assert instances.start("one").returncode == 0
+    assert instances.start("one", workers=2).returncode == 0
     before = instances.processes("one")
     for process in before.values():
         os.kill(process.pid, signal.SIGKILL)
     # nginx's workers live on without their master, and hold the port
-    again = instances.start("one", port=instances.ports["one"])
+    again = instances.start("one", port=instances.ports["one"], workers=2)
     assert again.returncode == 0, again.stderr
     assert instances.status("one") == 200
     assert instances.processes("one") != before
@@ -179,7 +179,7 @@ def test_a_trial_beside_a_server_that_has_the_ports(instances: Instances) -> Non
     secure = listen(instances.folder, 443)
     conf = instances.folder / "openresty.conf"
     conf.write_text(text.replace("listen 8080;\n", f"listen 80;\n{secure}", 1))
-    started = instances.start("one", "--conf", conf, "--workers", 1)
+    started = instances.start("one", "--conf", conf)
     assert started.returncode == 0, started.stderr
     assert instances.status("one") == 200
     moved = re.search(
