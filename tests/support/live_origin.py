@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from sidecar.live.connection import Connection
 from sidecar.live.ledger import ConnectionState
@@ -108,17 +109,27 @@ class Origin:
         """As ``ask``; ``work`` is done once each time that the request is held."""
         request = self._request(virtual_path, args, directives)
 
+        edges = self._servicer.edges
+        held: asyncio.Queue[None] = asyncio.Queue()
+        changed = edges.changed
+
+        async def noticed(stamp: Path, seen_ns: int, until_ns: int) -> bool:
+            held.put_nowait(None)
+            return await changed(stamp, seen_ns, until_ns)
+
         async def run() -> origin_pb2.PlanReply:
             task = asyncio.create_task(self._servicer.Plan(request, None))
             while not task.done():
-                if self._servicer.edges:
+                waiting = asyncio.create_task(held.get())
+                await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+                if waiting.done():
                     work()
-                    while self._servicer.edges and not task.done():
-                        await asyncio.sleep(0.001)
-                await asyncio.sleep(0.001)
+                else:
+                    waiting.cancel()
             return await task
 
-        return _reply(self._loop.run_until_complete(run()).plan)
+        with mock.patch.object(edges, "changed", noticed):
+            return _reply(self._loop.run_until_complete(run()).plan)
 
     def _request(
         self, virtual_path: str, args: str, directives: Mapping[str, str]

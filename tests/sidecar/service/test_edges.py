@@ -215,7 +215,8 @@ def test_only_what_is_due_is_waited_for(
     now = NOW + 9 * SECOND - early_ms * 1_000_000
     monkeypatch.setattr("sidecar.service.servicer.now_ns", lambda: now)
     monkeypatch.setattr("sidecar.service.servicer.monotonic_ns", lambda: 0)
-    monkeypatch.setattr("sidecar.service.edges.monotonic_ns", lambda: 0)
+    # However long it takes to push something.
+    monkeypatch.setattr("sidecar.service.edges.monotonic_ns", lambda: -60 * SECOND)
     early = following(point, "fragmented MP4")
     if held:
         reply = point.ask_while(early, _pushes(point), **{EDGE: "500ms"})
@@ -229,7 +230,7 @@ def test_a_segment_of_several_fragments_is_due_when_all_of_it_is(
     point: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.service.servicer.monotonic_ns", lambda: 0)
-    monkeypatch.setattr("sidecar.service.edges.monotonic_ns", lambda: 0)
+    monkeypatch.setattr("sidecar.service.edges.monotonic_ns", lambda: -60 * SECOND)
     early = following(point, "fragmented MP4").replace("-9.m4s", "-5.m4s")
     query = "hls_minimum_fragment_length=2"
     for second, held in ((9.3, False), (9.7, True)):
