@@ -1,6 +1,6 @@
 """Encoders push in real time, players watch at the same time: the whole stack, one push for all.
 
-How long that lasts is ``ORIGIN_LIVE_SECONDS``: 40 unless said otherwise.
+How long that lasts is ``ORIGIN_LIVE_SECONDS``: 37 unless said otherwise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.live_players import FORMATS, Listing, dash, hls
 from tests.support.media import FRAME_RATE
 from tests.support.stack import Stack, eventually, origin, start
 
-SECONDS = int(os.environ.get("ORIGIN_LIVE_SECONDS", "40"))
+SECONDS = int(os.environ.get("ORIGIN_LIVE_SECONDS", "37"))
 # Each player plays so much of that without a stall, at the speed of life.
 PLAYED = SECONDS - 6
 # What two encoders post, of which either dies once, as Smooth Streaming; and what one posts.

@@ -16,7 +16,7 @@ from tests.support.live_origin import Origin, opened
 from tests.support.live_players import FORMATS
 
 # Seconds; fragments have half a second.
-LENGTH = 30
+LENGTH = 24
 PER_SECOND = 2
 WATCHED = (("hls", "hls_fmp4"), ("hls", ""), ("dash", ""), ("smooth", ""))
 STREAMS = {"video": "video.cmfv", "audio": "audio.cmfa"}
@@ -141,7 +141,7 @@ def test_what_was_listed_stays(
             newest[kind] = max(newest[kind], at)
             piece = sent[kind].pieces[at].data
             origin.push(piece, stream=STREAMS[kind], encoder=encoder, now=when / PER_SECOND)
-            if number % 3 == 0:
+            if number % 4 == 0:
                 player.look()
         player.look()
         player.look_again()
