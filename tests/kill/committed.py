@@ -27,7 +27,7 @@ class Committed:
 
     def look(self) -> None:
         """Takes note of what has been committed."""
-        if not self._index.exists():
+        if not self._is_made():
             return
         for row in self._all(
             "SELECT fragment.id, track.stream, track_ID, time FROM fragment "
@@ -123,6 +123,12 @@ class Committed:
         for stream, track, time in self.rows.values():
             found.setdefault((stream, track), {}).update(pieces[stream, track, time])
         return found
+
+    def _is_made(self) -> bool:
+        """Whether there is an index; whoever was making it may have been killed."""
+        return self._index.exists() and bool(
+            self._all("SELECT 1 FROM sqlite_master WHERE name = 'fragment'")
+        )
 
     def _all(self, statement: str, *given: object) -> list[tuple]:
         with closing(sqlite3.connect(f"file:{self._index}?mode=ro", uri=True)) as database:

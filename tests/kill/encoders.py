@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import threading
@@ -40,11 +41,12 @@ class Encoder(threading.Thread):
         self._speed = speed
         self._sent_at: list[float] = []
         self._sure = 0
-        self._stopping = threading.Event()
+        self._last_due = math.inf
 
-    def stop(self) -> None:
-        """Has it end after what is due."""
-        self._stopping.set()
+    def stop(self, moment: float) -> None:
+        """Has it end after what is due at ``moment`` (monotonic), however late it is with that: one
+        that went on until it has caught up would end behind the others."""
+        self._last_due = moment
 
     def run(self) -> None:
         while not self.refused:
@@ -82,9 +84,9 @@ class Encoder(threading.Thread):
         """Until piece ``at`` is due; false when it is not wanted any more."""
         due = self._begin + self.sent.pieces[at].due / self._speed
         while True:
-            left = due - time.monotonic()
-            if left > 0 and self._stopping.is_set():
+            if due > self._last_due:
                 return False
+            left = due - time.monotonic()
             wait = min(max(left, 0), 0.2)
             if connection is None:
                 time.sleep(wait)

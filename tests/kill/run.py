@@ -158,8 +158,9 @@ def _storm(stack: Stack, scale: Scale, sent: dict[str, Sent], figures: Figures) 
         killer.kill()
         for rows in committed.values():
             rows.look()
+    moment = time.monotonic()
     for encoder in threads:
-        encoder.stop()
+        encoder.stop(moment)
     for encoder in threads:
         encoder.join()
     eventually(lambda: _is_quiet(committed), "the last fragments")
