@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sidecar.codecs.bits import BitReader, raw_payload
 from sidecar.codecs.entry import Child, VisualEntry
 from sidecar.codecs.facts import VideoFacts
 from sidecar.codecs.picture import (
     EXTENDED_SAR,
     SAMPLE_ASPECT_RATIO,
+    SequenceParameterSet,
     colour_of,
     pixel_aspect,
     video_range,
@@ -28,18 +27,6 @@ _CROP_UNITS = {
 }  # chroma_format_idc -> SubWidthC, HeightC
 _MAX_SIDE = 1 << 16
 _MAX_DELIVERIES = 32  # cpb_cnt_minus1 + 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SequenceParameterSet:
-    """``width``/``height``: cropped, pixels. The rest is None when the VUI does not say.
-    ``reordered``: max_num_reorder_frames."""
-
-    width: int
-    height: int
-    sample_aspect: tuple[int, int] | None
-    transfer: int | None
-    reordered: int | None
 
 
 def avc_facts(entry: VisualEntry) -> VideoFacts:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sidecar.codecs.avc import START_CODE, aspect_ratio, transfer_characteristics
 from sidecar.codecs.bits import BitReader, raw_payload
 from sidecar.codecs.entry import Child, VisualEntry
 from sidecar.codecs.facts import VideoFacts
-from sidecar.codecs.picture import colour_of, pixel_aspect, video_range
+from sidecar.codecs.picture import SequenceParameterSet, colour_of, pixel_aspect, video_range
 from sidecar.errors import InvalidMedia
 
 _NAL_VPS, _NAL_SPS, _NAL_PPS = 32, 33, 34
@@ -18,18 +16,6 @@ _MAX_SIDE = 1 << 16
 _MAX_SETS = 64  # num_short_term_ref_pic_sets, ISO/IEC 23008-2 7.4.3.2.1
 _MAX_PICTURES = 16  # NumDeltaPocs
 _MAX_LONG_TERM = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SequenceParameterSet:
-    """``width``/``height``: after the conformance window, pixels; the rest None if not said.
-    ``reordered``: sps_max_num_reorder_pics of the highest sub-layer."""
-
-    width: int
-    height: int
-    sample_aspect: tuple[int, int] | None
-    transfer: int | None
-    reordered: int | None
 
 
 def hevc_facts(entry: VisualEntry) -> VideoFacts:

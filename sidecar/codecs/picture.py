@@ -1,4 +1,5 @@
-"""Facts that every video codec states the same way: sample aspect ratio and colour."""
+"""Facts that every video codec states the same way: what a sequence parameter set says, sample
+aspect ratio and colour."""
 
 from __future__ import annotations
 
@@ -27,6 +28,20 @@ class Colour:
     transfer: int
     matrix: int
     full_range: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceParameterSet:
+    """What is read of one. ``width``, ``height``: of what is shown of a picture, pixels. The others
+    are None when it does not say. ``reordered``: how many pictures may be decoded before one and
+    presented behind it (max_num_reorder_frames; sps_max_num_reorder_pics of the highest sub-layer).
+    """
+
+    width: int
+    height: int
+    sample_aspect: tuple[int, int] | None
+    transfer: int | None
+    reordered: int | None
 
 
 def video_range(transfer: int | None) -> str | None:

@@ -151,7 +151,6 @@ class Connection:
             row = index.track(self.stream, track.track_ID)
             assert row is not None
             self._counted[track.track_ID] = eras.counted_as(track, *index.counted(row.id))
-            frontier.describe(index, row.id, track)
         return number, header
 
     def _take_end(self, now_ns: int) -> Taken:

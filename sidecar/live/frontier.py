@@ -7,17 +7,15 @@ than that is told of on its own; segments that hold several tracks stay as they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 from itertools import pairwise
 
-from sidecar.codecs.facts import AudioFacts
 from sidecar.live.index import PointIndex
-from sidecar.live.model import IncomingTrack
 from sidecar.media.track import Kind
-from sidecar.timeline.growing_frames import NEARLY, USUAL_FRAME, frame_length
+from sidecar.timeline.growing_frames import NEARLY, USUAL_FRAME
 
 # A track that lies further behind than this, seconds, has ended, or its encoder has: the others go
 # on. So long they wait in the beginning for one that has been described and has not come.
@@ -73,13 +71,6 @@ class _Described:
 
     def presented(self, ticks: int) -> Fraction:
         return Fraction(ticks - self.lead, self.timescale)
-
-
-def describe(index: PointIndex, number: int, track: IncomingTrack) -> None:
-    """Remembers of ``track``, which the index knows by ``number``, what this needs; in a
-    transaction."""
-    if isinstance(track.facts, AudioFacts):
-        index.set(f"track {number} frame", str(frame_length(track.facts)))
 
 
 def told(index: PointIndex) -> Frontier | None:
@@ -145,6 +136,15 @@ def leading(
     return min(track for track, end in like.items() if newest - end <= lengths[track])
 
 
+def going(reference: int, *, ends: Mapping[int, Fraction], of: Iterable[int]) -> Iterator[int]:
+    """Those ``of`` tracks that are waited for: ``reference``, which segments follow, and all that
+    have not been left behind by the others. ``ends``: track -> presentation time of its end,
+    seconds."""
+    tracks = tuple(of)
+    newest = max(ends[track] for track in tracks)
+    return (track for track in tracks if track == reference or newest - ends[track] <= LEFT_BEHIND)
+
+
 def slack(usual: Fraction, frame: Fraction | None) -> Fraction:
     """Seconds by which the fragments of a track (``usual``: their length) end before those of the
     pictures that they come with: encoders cut sound where the pictures have got in the order of
@@ -177,12 +177,10 @@ def _now(index: PointIndex, *, begun: bool) -> Frontier | None:
     missing = [one for one, kind in kinds.items() if kind is not Kind.TEXT and one not in timed]
     if missing and not begun and newest - first <= LEFT_BEHIND:
         return None
-    going = [
-        one for track, one in timed.items() if track == reference or newest - one.end <= LEFT_BEHIND
-    ]
+    waited_for = [timed[track] for track in going(reference, ends=ends, of=timed)]
     return Frontier(
-        until=min(one.reached + one.slack for one in going),
-        end=min(one.reached for one in going),
+        until=min(one.reached + one.slack for one in waited_for),
+        end=min(one.reached for one in waited_for),
     )
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import Conflict, NotFound
 from sidecar.live.database import Database
 from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
 from sidecar.live.rows import pack_samples, unpack_samples
+from sidecar.timeline.growing_frames import frame_length
 
 
 class Verdict(StrEnum):
@@ -131,16 +133,23 @@ class PointIndex(Database):
                 *(stream, track.track_ID, header, track.bitrate or 0),
             )
             self.set(f"track {number}", described)
-            self.set(f"track {number} lead", str(track.edit_media_time))
+            self._describe(number, track)
             return
-        if self.setting(f"track {known[0]} lead") is None:
-            self.set(f"track {known[0]} lead", str(track.edit_media_time))
+        if self.setting(f"track {known[0]} frame") is None:
+            self._describe(int(known[0]), track)
         before = str(self.setting(f"track {known[0]}"))
         if before.partition(" ")[0] != track.kind.value:
             raise Conflict(
                 f"track {track.track_ID} of stream {stream} was {before}, "
                 f"it cannot become {described}"
             )
+
+    def _describe(self, number: int, track: IncomingTrack) -> None:
+        """Notes what the times of ``track`` begin with, and seconds of its frames (0: of none)."""
+        if self.setting(f"track {number} lead") is None:
+            self.set(f"track {number} lead", str(track.edit_media_time))
+        frame = frame_length(track.facts) if isinstance(track.facts, AudioFacts) else 0
+        self.set(f"track {number} frame", str(frame))
 
     def counted(self, track: int) -> tuple[int, int]:
         """(timescale, edit_media_time) of all times of ``track``: those of its first header."""

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import NotFound
 from sidecar.live.columns import FragmentColumns, TrackColumns
-from sidecar.live.frontier import LEFT_BEHIND, TOLERANCE, Frontier, Lateness, leading, slack
+from sidecar.live.frontier import (
+    LEFT_BEHIND,
+    TOLERANCE,
+    Frontier,
+    Lateness,
+    going,
+    leading,
+    slack,
+)
 from sidecar.live.index import PointIndex
 from sidecar.live.playable_eras import era_begins, eras_on
 from sidecar.live.said import LOOK_AHEAD, events_between, streams_carried
@@ -137,13 +145,9 @@ class PlayableMaker:
         until, end = told.until, told.end
         if edge is not None:
             # What lies behind may be complete elsewhere, but not here.
-            going = [
-                track
-                for track, end in ends.items()
-                if track == reference or newest - end <= LEFT_BEHIND
-            ]
-            until = min(until, *(ends[track] + self._slack(track) for track in going))
-            end = min(end, *(ends[track] for track in going))
+            for track in going(reference, ends=ends, of=ends):
+                until = min(until, ends[track] + self._slack(track))
+                end = min(end, ends[track])
         first = dict.fromkeys(filled, 0)
         if edge is None:
             first = self._first(filled, reference, until)

@@ -53,9 +53,14 @@ class SegmentList:
         """Whether segment ``index`` was never received."""
         return self.gap is not None and bool(self.gap[index])
 
-    def was_gap(self, index: int) -> bool:
-        """Whether segment ``index`` is a gap, or was told of as one before it came."""
-        return self.is_gap(index) or (self.filled is not None and bool(self.filled[index]))
+    @property
+    def never_gaps(self) -> NDArray[np.int64]:
+        """Indices of those that are no gaps, and were not told of as such before they came."""
+        whole = np.ones(len(self), np.bool_)
+        for column in (self.gap, self.filled):
+            if column is not None:
+                whole &= ~column
+        return np.flatnonzero(whole)
 
     def at_time(self, ticks: int) -> int | None:
         """Index of the segment that starts exactly at ``ticks``, or None."""

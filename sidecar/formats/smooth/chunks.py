@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +59,9 @@ class Chunks:
         """Indices of the next fragments, ``count`` or as many as there are, without those that were
         never received, or only when this had been told of as a gap: what was said is not changed.
         """
-        later = range(index + 1, len(self))
-        return list(islice((at for at in later if not self.segments.was_gap(at)), count))
+        held = self.segments.never_gaps
+        first = int(np.searchsorted(held, index, side="right"))
+        return [int(at) for at in held[first : first + count]]
 
     def time(self, index: int) -> int:
         """When fragment ``index`` begins; index n: when the last one ends."""
@@ -142,7 +142,7 @@ def with_lookahead(segments: SegmentList, *, ended: bool) -> Chunks:
     """``segments``, whose times are those of fragments, of a presentation that grows."""
     until = len(segments)
     if not ended:
-        held = np.flatnonzero([not segments.was_gap(at) for at in range(until)])
+        held = segments.never_gaps
         until = int(held[-LOOKAHEAD]) if len(held) >= LOOKAHEAD else 0
     return Chunks(
         segments=segments,
