@@ -237,7 +237,7 @@ class PublishingPoint:
         playable = recent
         if begin < recent.begin:
             playable = self._stretch(begin, edge, options)
-        clip = Clip(playable.inside(begin), edge)
+        clip = Clip(begin if question.kind.by_samples else playable.inside(begin), edge)
         return self._asked(question, options, playable, clip, fixed=fixed, ended=ended)
 
     def _asked(
