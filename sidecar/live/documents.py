@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from xml.sax.saxutils import quoteattr
 
 from sidecar.live.statistics import ConnectionFacts, Span, StateFacts, TrackFacts
-from sidecar.media.server_manifest import NAMESPACE
+from sidecar.media.server_manifest import NAMESPACE, ServerManifest
 
 XML, JSON = "application/xml", "application/json"
 
@@ -23,6 +23,26 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ELEMENTS = {"video": "video", "audio": "audio", "text": "textstream"}
 
 Json = str | int | None | list["Json"] | dict[str, "Json"]
+
+
+def settings_json(manifest: ServerManifest) -> bytes:
+    """The settings of ``manifest``, and its tracks."""
+    return _json(
+        {
+            "settings": dict(manifest.options),
+            "tracks": [
+                {
+                    "name": one.track_name,
+                    "type": one.kind.value,
+                    "bitrate": one.bitrate,
+                    "language": one.language,
+                    "src": one.src,
+                    "id": one.track_id,
+                }
+                for one in manifest.entries
+            ],
+        }
+    )
 
 
 def state_json(facts: StateFacts) -> bytes:

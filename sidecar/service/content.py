@@ -18,6 +18,9 @@ MEDIA_EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".m4a", ".mov", ".ismv", ".isma", ".ismt", ".cmfv", ".cmfa", ".cmft"}
 )
 PACKAGED_EXTENSIONS = frozenset({".f4f", ".f4x"})
+# Of what is made, bytes: names of other files begin with it, and file systems have an end.
+_LONGEST_NAME = 100
+_LONGEST_FOLDER = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +128,19 @@ def resolve_new(
 ) -> str:
     """The real path of a file that ``path`` names below ``document_root`` and that need not exist.
 
-    ``make_folder``: its folder is made when there is none. Raises as ``resolve``; ``NotFound``
-    when the folder does not exist, ``StorageError`` when it cannot be made.
+    ``make_folder``: its folder is made when there is none. Raises as ``resolve``, ``BadRequest``
+    for names that are too long, ``NotFound`` when the folder does not exist, ``StorageError`` when
+    it cannot be made.
     """
     if "\0" in path or "\0" in document_root or not path.startswith("/"):
         raise BadRequest("the path is not valid")
     pure = PurePosixPath(path)
     if pure.suffix.lower() not in extensions or not pure.stem.strip("."):
         raise NotFound(f"files named *{pure.suffix} are not served")
+    if len(os.fsencode(pure.name)) > _LONGEST_NAME:
+        raise BadRequest(f"the name has more than {_LONGEST_NAME} bytes")
+    if max(len(os.fsencode(part)) for part in pure.parts) > _LONGEST_FOLDER:
+        raise BadRequest(f"the name of a folder has more than {_LONGEST_FOLDER} bytes")
     root = os.path.realpath(document_root)
     folder = document_root.rstrip("/") + str(pure.parent)
     real = os.path.realpath(folder)

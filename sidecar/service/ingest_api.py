@@ -16,7 +16,7 @@ from aiohttp import web
 from sidecar.clock import now_ns
 from sidecar.errors import BadRequest, Conflict, InvalidMedia, NotFound, StorageError
 from sidecar.license.terms import LIVE
-from sidecar.live import documents
+from sidecar.live import documents, retention
 from sidecar.live.announced import announced
 from sidecar.live.index import PointIndex
 from sidecar.live.point import Point
@@ -34,7 +34,7 @@ from sidecar.service.content import resolve, resolve_new
 from sidecar.service.licensing import DIRECTIVE, Licensing
 from sidecar.service.live import EXTENSIONS, read_point_manifest
 from sidecar.service.passed import Passed, answer
-from sidecar.service.points import Points
+from sidecar.service.points import Points, deleted_of, note_deleted
 from sidecar.storage.whole import write_whole
 from sidecar.units import rescale
 
@@ -45,6 +45,7 @@ _SMIL = "application/smil+xml"
 _EVENT = "event_id"
 # Whose bodies say nothing: what they do is in the URL.
 _SMALL = 64 << 10
+_MOST_ARGS = 20
 
 _T = TypeVar("_T")
 
@@ -92,8 +93,13 @@ class PointApi:
             return answer(200, f"{note}\n".encode(), kind=KIND)
         if asked.method in ("GET", "HEAD"):
             path = self._existing(asked)
-            body = await asyncio.to_thread(_told, path)
-            return answer(200, body, kind=KIND, content_type=f"{_SMIL}; charset=utf-8")
+            manifest = await asyncio.to_thread(_told, path)
+            body, kind = write_server_manifest(manifest), _SMIL
+            if _wants_json(request):
+                body, kind = documents.settings_json(manifest), documents.JSON
+            content_type = f"{kind}; charset=utf-8"
+            headers = {"Vary": "Accept"}
+            return answer(200, body, kind=KIND, content_type=content_type, headers=headers)
         if asked.method == "DELETE":
             await _read(request, _SMALL)
             return await self._delete(self._existing(asked), asked)
@@ -118,6 +124,7 @@ class PointApi:
         existed = path.exists()
         if body.strip() or not existed:
             await asyncio.to_thread(_write, path, manifest)
+        await asyncio.to_thread(_remove, [deleted_of(path)])
         log.info("managed", path=asked.path, action="change" if existed else "create",
                  by=asked.sender)  # fmt: skip
         text = f"the publishing point is {'changed' if existed else 'created'}\n"
@@ -132,6 +139,7 @@ class PointApi:
                     raise Conflict("an encoder is connected: stop it first, or ?force")
 
             await self._points.run(one, check)
+        await asyncio.to_thread(note_deleted, path)
         # Whoever comes from now on, to whatever process, finds no publishing point.
         await asyncio.to_thread(_remove, [path])
         await self._points.close_point(path)
@@ -164,6 +172,9 @@ class PointApi:
                     before = int(1000 * moment.seconds) - zero
                 else:
                     before = int(1000 * moment.seconds) + _begin_ms(index)
+                    newest = retention.newest_ms(index)
+                    if newest is None or before > newest:
+                        raise BadRequest("t lies behind the end of the media")
             return point.purge(now_ns(), before)
 
         count = await self._run(path, purge)
@@ -196,7 +207,10 @@ def _wants_json(request: web.BaseRequest) -> bool:
 
 
 def _query(asked: Passed) -> dict[str, str]:
-    given = parse_qs(asked.args, keep_blank_values=True, max_num_fields=20)
+    try:
+        given = parse_qs(asked.args, keep_blank_values=True, max_num_fields=_MOST_ARGS)
+    except ValueError:
+        raise BadRequest(f"the query has more than {_MOST_ARGS} arguments") from None
     return {name: values[-1] for name, values in given.items()}
 
 
@@ -210,13 +224,13 @@ async def _read(request: web.BaseRequest, most: int) -> bytes:
     return bytes(body)
 
 
-def _told(path: Path) -> bytes:
+def _told(path: Path) -> ServerManifest:
     """The server manifest, with the tracks that have come. They are not written into the file: it
     is whose settings these are, and each change of it has caches ask for everything anew."""
     manifest = read_point_manifest(path)
     with suppress(NotFound), closing(PointIndex.open(path.with_suffix(".db3"))) as index:
         manifest = replace(manifest, entries=announced(index) or manifest.entries)
-    return write_server_manifest(manifest)
+    return manifest
 
 
 def _write(path: Path, manifest: ServerManifest) -> None:

@@ -49,6 +49,8 @@ class OpenPoint:
         # Of its index: somebody may remove all files of a point, and begin anew.
         self.inode: int | None = None
         self.options: Options | None = None
+        # Why it could not be kept in order the last time, as the log has it.
+        self.failing = ""
 
 
 class Points:
@@ -109,10 +111,15 @@ class Points:
                     elif one.point is not None:
                         report = await self.run(one, lambda point: point.maintain(now_ns()))
                         _tell(path, report.lines, report.dropped)
+                        if one.failing:
+                            one.failing = ""
+                            log.info("a publishing point works again", point=str(path))
                 except NotFound:
                     await self.close_point(path)
                 except OriginError as error:
-                    log.error("a publishing point fails", point=str(path), reason=str(error))
+                    if one.failing != str(error):
+                        one.failing = str(error)
+                        log.error("a publishing point fails", point=str(path), reason=str(error))
 
     async def close(self) -> None:
         """Closes all, which nobody may use any more."""
@@ -132,11 +139,25 @@ class Points:
                 log.error("a publishing point fails", point=str(one.path), reason=str(error))
 
 
+def deleted_of(path: Path) -> Path:
+    """The file that says that the point at ``path`` was deleted: encoders that do not know come
+    again, and would make another one with default settings."""
+    return path.with_suffix(".deleted")
+
+
+def note_deleted(path: Path) -> None:
+    """Says so. A disk without room for a name keeps nobody from deleting."""
+    with suppress(OSError):
+        deleted_of(path).touch()
+
+
 def create_point(path: Path) -> bool:
     """Makes a server manifest with default settings at ``path``; whether there was none.
 
-    Raises ``OSError``.
+    Raises ``OSError``; ``NotFound`` for what was deleted, and is made again on purpose only.
     """
+    if deleted_of(path).exists():
+        raise NotFound("the publishing point was deleted: encoders do not make it again")
     manifest = ServerManifest(metas=(("creator", "OpenOrigin"),))
     return create_whole(path, write_server_manifest(manifest))
 

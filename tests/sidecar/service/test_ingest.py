@@ -8,11 +8,15 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
+from sidecar.errors import StorageError
 from sidecar.live.index import PointIndex
+from sidecar.live.point import Point
+from sidecar.live.recovery import Report
 from sidecar.live.statistics import connections_of, state_of, tracks_of
 from tests.support.encoder import stream
 from tests.support.ingest import CREATE, Process, in_pieces, in_two, serving
@@ -290,6 +294,37 @@ async def test_a_disk_that_stays_full(
     answer = await process.ask("Streams(main)", SMOOTH)
     assert (answer.status, answer.result) == (507, "FMP4_STORAGE_ERROR")
     assert str(point.parent) not in answer.text
+
+
+async def test_a_point_that_fails_says_so_once(
+    process: Process, point: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = 5
+    said: list[str] = []
+    over = asyncio.Event()
+
+    def maintain(_: Point, now_ns: int) -> Report:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            reason = "the disk is full" if left else "another reason"
+            raise StorageError(reason, path="ch.db3")
+        return Report()
+
+    def note(event: str, **_: object) -> None:
+        said.append(event)
+        if "again" in event:
+            over.set()
+
+    monkeypatch.setattr(Point, "maintain", maintain)
+    monkeypatch.setattr("sidecar.service.points.log", SimpleNamespace(info=note, error=note))
+    monkeypatch.setattr("sidecar.service.points._ROUND", 0.001)
+    assert (await process.ask("", b"")).status == 200
+    task = asyncio.create_task(process.points.maintain())
+    await asyncio.wait_for(over.wait(), 30)
+    task.cancel()
+    fails = "a publishing point fails"
+    assert said == [fails, fails, "a publishing point works again"]
 
 
 async def test_a_stop_finishes_what_has_arrived(sockets: Path, tmp_path: Path, point: Path) -> None:

@@ -19,7 +19,7 @@ from sidecar.mux.plan import Inline
 from sidecar.service.live import PublishingPoints, Question, answer_live
 from sidecar.service.reader import MediaReader
 from tests.support.encoder import stream
-from tests.support.ingest import Answer, Process, in_two, serving
+from tests.support.ingest import CREATE, Answer, Process, in_two, serving
 from tests.support.license import licensing
 
 SMIL = "{http://www.w3.org/2001/SMIL20/Language}"
@@ -79,7 +79,7 @@ async def test_a_point_is_made_read_changed_and_deleted(process: Process, tmp_pa
     assert (await process.manage(body=b"<smil/>")).status == 200
     assert b"archiving" not in point.read_bytes()
     assert (await process.manage(method="DELETE")).status == 200
-    assert not list(tmp_path.iterdir())
+    assert names(tmp_path) == ["ch.deleted"]
     assert (await process.manage(method="DELETE")).status == 404
 
 
@@ -97,6 +97,14 @@ async def test_the_tracks_that_have_come_are_told_with_the_settings(
         ("video", "Streams(main)", None),
     ]
     assert [one.track_id for one in found.entries] == [2, 1]
+    answer = await process.manage(method="GET", headers=JSON)
+    assert answer.content_type == "application/json; charset=utf-8"
+    facts = json.loads(answer.body)
+    assert facts["settings"] == {"archiving": "true", "archive_segment_length": "1"}
+    assert [(one["type"], one["src"], one["id"]) for one in facts["tracks"]] == [
+        ("audio", "Streams(main)", 2),
+        ("video", "Streams(main)", 1),
+    ]
     # As URLs have them.
     playlist = await asyncio.to_thread(manifest_of, tmp_path)
     for one in found.entries:
@@ -223,10 +231,41 @@ async def test_a_connected_encoder_keeps_a_point_from_being_deleted(
         whole = await process.manage("purge")
         assert (whole.status, whole.result) == (409, "FMP4_CONFLICT")
         assert (await process.manage(method="DELETE", args="force")).status == 200
-        assert not list(tmp_path.iterdir())
+        assert names(tmp_path) == ["ch.deleted"]
     assert encoder.result().status == 404
-    assert not list(tmp_path.iterdir())
+    assert names(tmp_path) == ["ch.deleted"]
     assert (await process.ask("state", method="GET")).status == 404
+
+
+async def test_what_was_deleted_is_not_made_again_by_encoders(
+    process: Process, tmp_path: Path
+) -> None:
+    await process.manage(method="PUT", body=SETTINGS)
+    await process.manage(method="DELETE")
+    for virtual_path in ("", "Streams(main)"):
+        again = await process.ask(virtual_path, SMOOTH, directives=CREATE)
+        assert again.status in (400, 404)
+        assert virtual_path == "" or "was deleted" in again.text
+    assert names(tmp_path) == ["ch.deleted"]
+    assert (await process.manage(method="PUT", body=SETTINGS)).status == 201
+    assert names(tmp_path) == ["ch.isml"]
+    assert (await process.ask("Streams(main)", SMOOTH, directives=CREATE)).status == 200
+    # Whoever removes all files of it has encoders make it, too.
+    for file in tmp_path.glob("ch*"):
+        file.unlink()
+    assert (await process.ask("Streams(main)", SMOOTH, directives=CREATE)).status == 200
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir())
+
+
+async def test_names_that_are_too_long(process: Process, tmp_path: Path) -> None:
+    for path in (f"/{'n' * 300}.isml", f"/{'n' * 100}.isml", f"/{'n' * 300}/ch.isml"):
+        made = await process.manage(method="PUT", path=path)
+        sent = await process.ask("Streams(main)", SMOOTH, path=path, directives=CREATE)
+        assert (made.status, sent.status) == (400, 400), path
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_stop_and_a_start(process: Process, tmp_path: Path) -> None:
@@ -249,6 +288,9 @@ async def test_purges(process: Process, tmp_path: Path) -> None:
     late = await process.manage("purge", args="t=soon")
     assert late.status == 400 and late.text.startswith("t must be seconds")
     assert (await process.manage("purge", args="t=0")).text.endswith(": 0\n")
+    for args in ("&".join(f"a{number}=1" for number in range(30)), "t=3600"):
+        assert (await process.manage("purge", args=args)).status == 400
+    assert (await told(process, "archive"))["tracks"][0]["ranges"] == video["ranges"]
     moment = (begin + timedelta(seconds=1.7)).isoformat(timespec="milliseconds")
     purged = await process.manage("purge", args=f"t={moment.replace('+00:00', 'Z')}")
     assert purged.text == "archive files that are removed: 1\n"
