@@ -30,12 +30,18 @@ local type = type
 local unrewrite = route.unrewrite
 local var = ngx.var
 local ERR = ngx.ERR
+local WARN = ngx.WARN
 
 
 local ALLOW = "GET, HEAD, OPTIONS"
 local MANAGE = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
 
 local POINT = "%.isml$"
+local BELOW_POINT = "%.isml/"
+
+-- How encoders send, and what they are told who send it elsewhere.
+local SENDS = { POST = true, PUT = true }
+local MEDIA = "Media is sent to a stream: .isml/Streams(name)"
 
 local SENTENCES = {
     FMP4_BAD_REQUEST = { 400, "The URL is not valid." },
@@ -123,8 +129,17 @@ local function refuse_method(method, settings)
         return answer.options(settings, ALLOW)
     end
 
-    local plan = refuse("FMP4_METHOD_NOT_ALLOWED", 405,
-                        "Only GET, HEAD and OPTIONS are answered here.",
+    local sentence = "Only GET, HEAD and OPTIONS are answered here."
+    if SENDS[method] and str_find(var.uri, BELOW_POINT) then
+        sentence = MEDIA
+        -- An encoder comes again with each segment, on the same connection.
+        if var.connection_requests == "1" then
+            ngx_log(WARN, "origin: ", var.request_uri, ": ", MEDIA,
+                    ", request_id: ", var.request_id)
+        end
+    end
+
+    local plan = refuse("FMP4_METHOD_NOT_ALLOWED", 405, sentence,
                         { "Allow", ALLOW })
     return finish(plan, "-", method, settings)
 end
@@ -142,6 +157,13 @@ local function manage(method, settings)
     if method == "OPTIONS" then
         ngx.ctx.origin = { result = "FMP4_OK", number = 0 }
         return answer.options(settings, MANAGE)
+    end
+
+    local allowed = passing.methods(split_point(var.uri))
+    if allowed then
+        return finish(refuse("FMP4_METHOD_NOT_ALLOWED", 405,
+                             "Only " .. allowed .. " are answered here.",
+                             { "Allow", allowed }), "-", method, settings)
     end
 
     local plan = refuse("FMP4_NOT_FOUND", 404,

@@ -60,6 +60,20 @@ local function is_passed(method, virtual_path, settings)
 end
 
 
+-- What may be done by the API to the virtual path of a publishing point, as in
+-- Allow; nil where there is nothing. path: nil for no publishing point.
+function _M.methods(path, virtual_path)
+    if not path then
+        return nil
+    end
+
+    return virtual_path == "" and "GET, HEAD, PUT, POST, DELETE, OPTIONS"
+           or DOCUMENTS[virtual_path] and "GET, HEAD, OPTIONS"
+           or ACTIONS[virtual_path] and "POST, PUT, OPTIONS"
+           or nil
+end
+
+
 local function set_asset(path)
     var.origin_asset = path
 end

@@ -298,7 +298,7 @@ def test_the_api(stack: Stack, client: Client, channel: str) -> None:
     eventually(
         lambda: client.request(f"/api{channel}", method="DELETE").status == 200, "the deletion"
     )
-    assert not list(file.parent.iterdir())
+    assert [one.name for one in file.parent.iterdir()] == [f"{file.stem}.deleted"]
     assert client.request(f"{channel}/.m3u8").status == 404
 
 
@@ -321,6 +321,21 @@ def test_the_api_streams_nothing_and_streams_manage_nothing(
         assert post(client, f"{channel}/{action}", b"").status == 405
     assert client.request(channel, method="DELETE").status == 403
     assert client.request(channel).status == 403
+    for path, method, allow in (
+        ("", "PATCH", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
+        ("/state", "POST", "GET, HEAD, OPTIONS"),
+        ("/purge", "GET", "POST, PUT, OPTIONS"),
+    ):
+        refused = client.request(f"/api{channel}{path}", method=method)
+        assert (refused.status, refused.headers["allow"]) == (405, allow)
+
+
+def test_an_encoder_whose_url_is_none_of_a_stream_is_told_so(client: Client, channel: str) -> None:
+    for path in ("Streams(v)/seg.m4s", "init.mp4", ""):
+        for method in ("POST", "PUT"):
+            refused = client.request(f"{channel}/{path}", method=method, body=b"media")
+            assert refused.text == "Media is sent to a stream: .isml/Streams(name)\n"
+            assert refused.status == 405
 
 
 def test_the_command_tells_what_the_origin_says(stack: Stack, channel: str) -> None:
