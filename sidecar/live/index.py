@@ -13,6 +13,7 @@ from typing import Any
 
 from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import Conflict, NotFound
+from sidecar.live import lengths
 from sidecar.live.database import Database
 from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
 from sidecar.live.rows import pack_samples, unpack_samples
@@ -331,7 +332,7 @@ class PointIndex(Database):
         if sequence is None:
             return None
         delays = fragment.samples.composition_offset
-        return self.run(
+        row = self.run(
             "INSERT INTO fragment (track, time, duration, sequence, begins, header, file, offset, "
             "length, received_ms, moof, delay, checksum, late, samples) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -339,6 +340,8 @@ class PointIndex(Database):
             *(file, offset, length, now_ms, moof, 0 if delays is None else int(delays[0])),
             *(checksum, late, pack_samples(fragment.samples)),
         )
+        lengths.note(self, track.id, track.nominal, sequence)
+        return row
 
     def _sequence(self, track: TrackRow, fragment: TrackFragment) -> int | None:
         """Position on the track's grid: one more than that of the fragment before, and as many more

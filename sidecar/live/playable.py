@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -22,6 +22,7 @@ from sidecar.live.frontier import (
     slack,
 )
 from sidecar.live.index import PointIndex
+from sidecar.live.lengths import longest_of
 from sidecar.live.playable_eras import era_begins, eras_on
 from sidecar.live.said import LOOK_AHEAD, events_between, streams_carried
 from sidecar.live.tracks import Tracks
@@ -159,6 +160,11 @@ class PlayableMaker:
             edge=newest if edge is None else edge,
             end=newest,
             chunked=filled[reference].is_chunked,
+            alike=[
+                track
+                for track in timed
+                if self._tracks.described(track).kind is self._tracks.described(reference).kind
+            ],
         )
         presentation, order = self._presentation(filled, first, manifest)
         grid = replace(grid, eras=era_begins(self._tracks, reference, grid, presentation, order))
@@ -222,6 +228,11 @@ class PlayableMaker:
         }
         return first | {reference: begin}
 
+    def _longest(self, track: int) -> Fraction:
+        """Seconds that no fragment of ``track`` is longer than."""
+        timescale = self._tracks.described(track).timescale
+        return Fraction(longest_of(self._index, track), timescale)
+
     def _grid(
         self,
         track: int,
@@ -231,7 +242,9 @@ class PlayableMaker:
         edge: Fraction,
         end: Fraction,
         chunked: bool,
+        alike: Iterable[int],
     ) -> Grid:
+        """``alike``: the tracks that segments may come to follow."""
         one = self._tracks.described(track)
         extent = self._index.extent(track)
         first = int(fragments.sequence[0])
@@ -240,6 +253,7 @@ class PlayableMaker:
             sequence=fragments.sequence,
             gap=fragments.gap,
             nominal=self._tracks.length_of(track),
+            longest=max(self._longest(one) for one in alike),
             tolerance=float(
                 NEARLY * frame_length(one.facts) if isinstance(one.facts, AudioFacts) else TOLERANCE
             ),

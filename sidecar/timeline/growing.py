@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind, Samples
-from sidecar.timeline.growing_cells import Cells, Grid, cells_of, step_of
+from sidecar.timeline.growing_cells import Cells, Grid, cells_of, longest_of, step_of
 from sidecar.timeline.growing_frames import frame_cells
 from sidecar.timeline.growing_text import text_cells
 from sidecar.timeline.muxed import MuxedSegments
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 from sidecar.timeline.segments import SegmentList
 from sidecar.timeline.splices import Splice, moved, pictures_of
+
+# By which segments of sound are longer than those of the pictures: they end with a frame, seconds.
+_NEAR = Fraction(1, 20)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -114,6 +117,12 @@ class GrowingTimeline(Timeline):
     def duration(self, policy: SegmentPolicy) -> Fraction:
         ends = (self.segments(one, policy) for one in self.presentation.renditions)
         return max((one.end for one in ends if len(one)), default=Fraction(0))
+
+    def longest(self, policy: SegmentPolicy) -> Fraction:
+        """Seconds that segments of any rendition are told to be no longer than: the same as long as
+        encoders cut as they did, whatever is at hand."""
+        longest = longest_of(self._grid, self._cell(policy).step)
+        return longest + _NEAR if longest else longest
 
     @property
     def step(self) -> int:

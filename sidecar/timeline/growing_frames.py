@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.codecs.facts import AudioFacts
-from sidecar.media.track import Track
+from sidecar.media.track import Kind, Track
 from sidecar.timeline.growing_cells import Cells, Grid
 from sidecar.timeline.segments import SegmentList
 
@@ -83,7 +83,8 @@ def frame_cells(
         timescale=timescale,
         first_sample=cut,
         start=_starts(track, cut),
-        closed=_is_closed(track, cut),
+        # Whether groups of pictures are open is known only when the last one has come.
+        closed=track.kind is not Kind.VIDEO,
         first_number=cells.first_number + lead + first,
         gap=_gaps(track, cut),
         era=None if cells.era is None else cells.era[lead + first :][: len(cut) - 1],
@@ -177,14 +178,6 @@ def _starts(track: Track, cut: NDArray[np.int64]) -> NDArray[np.int64]:
         starts - np.arange(len(starts))
     ) + np.arange(len(starts))
     return ascending
-
-
-def _is_closed(track: Track, cut: NDArray[np.int64]) -> bool:
-    offsets = track.samples.composition_offset
-    if offsets is None:
-        return True
-    times = track.presentation_time()
-    return bool((np.minimum.reduceat(times[: cut[-1]], cut[:-1]) == times[cut[:-1]]).all())
 
 
 def _gaps(track: Track, cut: NDArray[np.int64]) -> NDArray[np.bool_] | None:

@@ -69,6 +69,8 @@ def mpd(request: Request, policy: SegmentPolicy) -> bytes:
     if dynamic:
         assert request.live is not None
         reference = listings[_reference(presentation).selector]
+        # Of all segments, also those to come (ISO/IEC 23009-1 5.3.1.2).
+        longest = max(longest, timeline.longest(policy))
         attributes = growing(period, request.live, reference, longest, options)
     else:
         root.set(f"{{{_XSI}}}schemaLocation", f"{NAMESPACE} {_SCHEMA}")
@@ -191,7 +193,8 @@ def _set_access(
         aligned = True
     closed = all(one.listed.segments.closed for one in of_set)
     element.set("segmentAlignment", "true" if aligned else "false")
-    # Leading pictures of an open GOP cannot be decoded after a switch: SAP type 3.
+    # Leading pictures of an open GOP cannot be decoded after a switch: SAP type 3. That is the
+    # highest one of any segment (ISO/IEC 23009-1 5.3.7.2), so it is right of closed ones, too.
     element.set("startWithSAP", "1" if closed else "3")
 
 
