@@ -328,6 +328,8 @@ class Connection:
             # What has been recorded last was sent at once.
             epoch = 0 if begin > UTC_FROM * 1000 else received_ms - end
             index.set("epoch_ms", str(epoch))
+            like = [part for part in news if part.track.kind is Kind.VIDEO] or news
+            index.set("begun", str(max(Fraction(0), min(part.begin for part in like))))
         if state is PointState.STARTED:
             return
         ledger.know_stream(index, self.stream)

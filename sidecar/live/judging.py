@@ -39,6 +39,11 @@ class Part:
         """Decode time at which it ends, ticks."""
         return self.fragment.time + self.fragment.duration
 
+    @property
+    def begin(self) -> Fraction:
+        """When its first sample is decoded, seconds of the presentation."""
+        return Fraction(self.fragment.time - self.track.edit_media_time, self.track.timescale)
+
     def media_ms(self, ticks: int) -> int:
         """Presentation time of decode time ``ticks``, ms."""
         return rescale(ticks - self.track.edit_media_time, self.track.timescale, 1000)

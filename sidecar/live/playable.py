@@ -67,6 +67,16 @@ class Playable:
     eras: Mapping[int, Era]
     tracks: Sequence[int]
 
+    @property
+    def delay(self) -> Fraction:
+        """Seconds from when a fragment of the pictures is decoded to when it is presented; of the
+        first one that is at hand, as they are all alike."""
+        for one in self.presentation.of_kind(Kind.VIDEO):
+            offsets = one.track.samples.composition_offset
+            if offsets is not None:
+                return Fraction(int(offsets[0]), one.track.timescale)
+        return Fraction(0)
+
     def era_at(self, seconds: Fraction) -> int:
         """The number of the era in which what is presented just before ``seconds`` lies."""
         begun = [one for one, era in self.eras.items() if era.begin < seconds]

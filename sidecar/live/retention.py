@@ -50,7 +50,7 @@ def expire_all(index: PointIndex, now_ms: int) -> int:
     files = index.files()
     for file in files:
         doom(index, file.id, now_ms)
-    index.run("DELETE FROM setting WHERE name = 'epoch_ms' OR name LIKE 'track %'")
+    index.run("DELETE FROM setting WHERE name IN ('epoch_ms', 'begun') OR name LIKE 'track %'")
     frontier.forget(index)
     for table in ("track", "header", "era", "stream", "delivery", "connection"):
         index.run(f"DELETE FROM {table}")

@@ -33,8 +33,10 @@ class Live:
     ``ended``: nothing more will come within what the manifest lists: it is written like one of
     stored content (ENDLIST, static). ``begin``, ``end``: what manifests list, seconds of the
     presentation; the same as ``Request.clip``. ``fixed_begin``: the client asked for a begin that
-    stays (start-over), so the list only grows. ``depth``: length of the DVR window, seconds: what
-    the option says or, with ``usp_dynamic_time_shift_buffer_depth``, what there is of it.
+    stays (start-over), so the list only grows. ``gone``: where that began of which the begin is not
+    kept any more, seconds of the presentation; None when all of it is. ``depth``: length of the DVR
+    window, seconds: what the option says or, with a fixed begin or
+    ``usp_dynamic_time_shift_buffer_depth``, what there is of it.
     ``epoch_ms``: Unix milliseconds of presentation time 0; 0 for media with times since 1970.
     ``published_ms``: when the newest of what is listed was received, Unix milliseconds.
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
@@ -50,6 +52,7 @@ class Live:
     begin: Fraction
     end: Fraction
     fixed_begin: bool
+    gone: Fraction | None = None
     depth: Fraction
     epoch_ms: int
     published_ms: int
@@ -60,6 +63,11 @@ class Live:
     carried: Carried | None = None
     arrivals: tuple[NDArray[np.float64], NDArray[np.int64]]
     eras: Mapping[int, Era]
+
+    @property
+    def only_grows(self) -> bool:
+        """Whether nothing that is listed is ever removed."""
+        return self.fixed_begin and self.gone is None
 
     def received_ms(self, end: Fraction) -> int:
         """When the last part of a segment that ends at ``end`` (presentation time, seconds) came,

@@ -107,6 +107,7 @@ class Feed:
             self.index.put_header("main", self._header, 0)
             self.index.add_file("main", 1, "ch-main-1.mp4", 0)
             self.index.set("epoch_ms", str(epoch_ms))
+            self.index.set("begun", str(begin))
         content = Content(
             root=str(folder), path=str(path), asked=str(path), name="ch", is_manifest=True
         )
@@ -118,6 +119,18 @@ class Feed:
         for number in numbers:
             for track_id in only or self.tracks:
                 self._add(self.tracks[track_id], number)
+        self._changed()
+
+    def lose(self, number: int) -> None:
+        """Fragments before ``number`` leave the archive."""
+        with self.index.transaction():
+            for row in self.index.tracks():
+                until = (self.begin + number * LENGTH) * self.tracks[row.track_ID].timescale
+                self.index.run(
+                    "DELETE FROM fragment WHERE track = ? AND time + duration <= ?",
+                    *(row.id, until + self.tracks[row.track_ID].edit_media_time),
+                )
+            self.index.count_removal()
         self._changed()
 
     def stop(self) -> None:

@@ -46,10 +46,11 @@ def growing(
     timeShiftBufferDepth, all that is listed stays.
     """
     zero = Fraction(live.epoch_ms, 1000) + (options.time_shift or 0)
-    delay = _given(
-        options.mpd_suggested_presentation_delay,
-        max(_DELAY_SEGMENTS * reference.usual, _SHORTEST_DELAY),
-    )
+    delay = max(_DELAY_SEGMENTS * reference.usual, _SHORTEST_DELAY)
+    if not live.only_grows:
+        # Inside what can be had, and not at its very begin, which moves.
+        delay = max(min(delay, live.depth - reference.usual), reference.usual)
+    delay = _given(options.mpd_suggested_presentation_delay, delay)
     update = _given(options.mpd_minimum_update_period, reference.usual)
     buffer = _given(options.mpd_min_buffer_time, reference.usual)
     attributes = {
@@ -58,7 +59,7 @@ def growing(
         "publishTime": iso_date(zero + live.end),
         "minimumUpdatePeriod": iso_duration(upwards(update)),
     }
-    if not live.fixed_begin:
+    if not live.only_grows:
         attributes["timeShiftBufferDepth"] = iso_duration(upwards(live.depth))
     # In whole tenths of a second: the frames of audio make each window's longest another one.
     tenths = Fraction(math.ceil(10 * longest), 10)

@@ -60,7 +60,7 @@ def media_playlist(
         longest = request.timeline.longest(policy(request))
         target = live_target(target, longest, spliced=options.splice_media)
     era = segments.era_of(listed.start)
-    kind = "VOD" if live is None or live.ended else "EVENT" if live.fixed_begin else ""
+    kind = "VOD" if live is None or live.ended else "EVENT" if live.only_grows else ""
     lines = [
         *head(version),
         f"#EXT-X-MEDIA-SEQUENCE:{segments.number(listed.start)}",
