@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,9 @@ from tests.support.live_encoder import CMAF, SMOOTH, Ladder, ladder, push
 from tests.support.live_players import FORMATS, Listing, dash, hls
 from tests.support.media import FRAME_RATE
 from tests.support.stack import Stack, eventually, origin, start
+
+# With the wait for the machine.
+pytestmark = pytest.mark.timeout(840)
 
 SECONDS = int(os.environ.get("ORIGIN_LIVE_SECONDS", "37"))
 # Each player plays so much of that without a stall, at the speed of life.
@@ -61,7 +65,9 @@ class Pushed:
 
 
 @pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
+def pushed(
+    tmp_path_factory: pytest.TempPathFactory, alone: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Pushed]:
     source = ladder(SECONDS)
     media = tmp_path_factory.mktemp("live")
     for name in POINTS:
@@ -70,8 +76,9 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
         assert made.returncode == 0, made.stderr
     stack = start(tmp_path_factory.mktemp("run"), media)
     try:
-        with ThreadPoolExecutor() as executor:
-            yield _push(stack, source, executor)
+        with alone(), ThreadPoolExecutor() as executor:
+            found = _push(stack, source, executor)
+        yield found
     finally:
         stack.stop()
 
