@@ -13,7 +13,7 @@ from typing import Any
 
 from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import Conflict, NotFound
-from sidecar.live import lengths
+from sidecar.live import groups, lengths
 from sidecar.live.database import Database
 from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
 from sidecar.live.rows import pack_samples, unpack_samples
@@ -341,6 +341,7 @@ class PointIndex(Database):
             *(checksum, late, pack_samples(fragment.samples)),
         )
         lengths.note(self, track.id, track.nominal, sequence)
+        groups.note(self, track.id, fragment)
         return row
 
     def _sequence(self, track: TrackRow, fragment: TrackFragment) -> int | None:

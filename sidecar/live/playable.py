@@ -21,6 +21,7 @@ from sidecar.live.frontier import (
     leading,
     slack,
 )
+from sidecar.live.groups import are_closed
 from sidecar.live.index import PointIndex
 from sidecar.live.lengths import longest_of
 from sidecar.live.playable_eras import era_begins, eras_on
@@ -195,10 +196,15 @@ class PlayableMaker:
             for selector, one in came.items()
             if one.any()
         }
+        open_groups = {
+            rendition.selector
+            for rendition, track in zip(presentation.renditions, order, strict=True)
+            if not are_closed(self._index, track)
+        }
         held = eras_on(self._index, self._tracks, reference, grid, presentation, order)
         return Playable(
             presentation=held[max(held)].presentation,
-            timeline=GrowingTimeline(presentation, grid, slacks, cuts, late),
+            timeline=GrowingTimeline(presentation, grid, slacks, cuts, late, open_groups),
             begin=max(Fraction(0), begin),
             end=newest if ended else end,
             received=(grid.time[1:], grid_columns.received_ms),

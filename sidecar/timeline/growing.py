@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -46,12 +46,15 @@ class GrowingTimeline(Timeline):
         slack: Mapping[str, float],
         splices: Sequence[Splice] = (),
         late: Mapping[str, Late] | None = None,
+        open_groups: Collection[str] = (),
     ) -> None:
         """``slack``: of each selector, seconds by which fragments may begin before or behind those
         of the grid that they belong to. ``splices``: where segments are to end. ``late``: of the
-        selectors of which any came late."""
+        selectors of which any came late. ``open_groups``: the
+        selectors of pictures of which open groups have come."""
         super().__init__(presentation)
         self._late = late or {}
+        self._open = open_groups
         self._splices = splices
         self._grid = grid
         self._slack = slack
@@ -186,6 +189,7 @@ class GrowingTimeline(Timeline):
                 self._grid,
                 slack=self._slack[rendition.selector],
                 cuts=cells.cuts.get(rendition.selector, ()),
+                closed=rendition.selector not in self._open,
             )
             late = self._late.get(rendition.selector)
             if found is not None and late is not None and late.filled.any():

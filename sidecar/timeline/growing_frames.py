@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.codecs.facts import AudioFacts
-from sidecar.media.track import Kind, Track
+from sidecar.media.track import Track
 from sidecar.timeline.growing_cells import Cells, Grid
 from sidecar.timeline.segments import SegmentList
 
@@ -33,12 +33,14 @@ def frame_cells(
     *,
     slack: float,
     cuts: Sequence[tuple[int, int]],
+    closed: bool,
 ) -> SegmentList | None:
     """The segments of ``track``, which has samples, in ``cells`` (at least one) of ``grid``; None
     when there are none. They follow each other: behind a cell without a sample comes none.
 
     ``slack``: seconds by which its fragments may begin before or behind those of the grid;
-    ``cuts``: those of its selector, as ``Cells.cuts`` has them. Cut by decode times, as encoders
+    ``cuts``: those of its selector, as ``Cells.cuts`` has them; ``closed``: as ``SegmentList`` has
+    it. Cut by decode times, as encoders
     cut: what is presented with the pictures of a segment but was sent with the next ones would keep
     every segment back by one.
     """
@@ -83,8 +85,7 @@ def frame_cells(
         timescale=timescale,
         first_sample=cut,
         start=_starts(track, cut),
-        # Whether groups of pictures are open is known only when the last one has come.
-        closed=track.kind is not Kind.VIDEO,
+        closed=closed,
         first_number=cells.first_number + lead + first,
         gap=_gaps(track, cut),
         era=None if cells.era is None else cells.era[lead + first :][: len(cut) - 1],

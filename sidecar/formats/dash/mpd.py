@@ -193,8 +193,7 @@ def _set_access(
         aligned = True
     closed = all(one.listed.segments.closed for one in of_set)
     element.set("segmentAlignment", "true" if aligned else "false")
-    # Leading pictures of an open GOP cannot be decoded after a switch: SAP type 3. That is the
-    # highest one of any segment (ISO/IEC 23009-1 5.3.7.2), so it is right of closed ones, too.
+    # Leading pictures of an open GOP cannot be decoded after a switch: SAP type 3.
     element.set("startWithSAP", "1" if closed else "3")
 
 

@@ -13,16 +13,26 @@ PICTURES = ("ch-video=400000.m3u8", "ch-audio_eng=128000-video=400000.m3u8", ".m
 SOUND = "ch-audio_eng=128000.m3u8"
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_only_sound_is_known_to_be_independent(tmp_path: Path, ended: bool) -> None:
-    feed = Feed(tmp_path, LADDER)
+def test_segments_are_independent_until_a_group_is_open(tmp_path: Path) -> None:
+    feed = Feed(tmp_path, LADDER, dvr_window_length=10)
     feed.push(*range(20))
-    if ended:
-        feed.stop()
-    # All groups are closed so far. When one is open, that must not change.
-    for one in PICTURES:
-        assert INDEPENDENT not in feed.body(one).decode()
-    assert INDEPENDENT in feed.body(SOUND).decode()
+
+    def check(said: bool) -> None:
+        for one in PICTURES:
+            assert (INDEPENDENT in feed.body(one).decode()) == said
+        assert INDEPENDENT in feed.body(SOUND).decode()
+        assert ('startWithSAP="3"' in feed.body(".mpd").decode()) != said
+
+    check(True)
+    feed.push(20, leading=True)
+    feed.push(21, 22)
+    check(False)
+    # What was said does not come back when the open one is gone.
+    feed.push(*range(23, 80))
+    feed.lose(40)
+    check(False)
+    feed.stop()
+    check(False)
 
 
 def test_radio_is_independent(tmp_path: Path) -> None:
