@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
-from sidecar.errors import Conflict, InvalidMedia, StorageError
+from sidecar.errors import Conflict, StorageError
 from sidecar.live import eras, frontier, ledger
 from sidecar.live.archive import ArchiveFile
 from sidecar.live.index import Verdict
 from sidecar.live.judging import (
-    LATEST,
-    UTC_FROM,
     Part,
+    check_times,
     conflict,
     evidence,
     judged,
     may_follow,
     media_ms,
 )
+from sidecar.live.jumps import UTC_FROM
 from sidecar.live.ledger import ConnectionState
 from sidecar.live.model import (
     EndOfStream,
@@ -195,9 +195,6 @@ class Connection:
         known = [part for part in fragment.tracks if part.track_ID in self._tracks]
         if not known:
             return self._take_events(fragment, now_ns)
-        for part in known:
-            if not -LATEST < part.time <= part.time + part.duration < LATEST:
-                raise InvalidMedia(f"a fragment cannot begin at {part.time}")
         writer = self._writer
         while True:
             with writer.index.transaction():
@@ -230,7 +227,7 @@ class Connection:
         writer, index = self._writer, self._writer.index
         if not self._number or not self._header_number:
             self._number, self._header_number = self._registered(now_ns)
-        parts = [self._judged(part) for part in known]
+        parts = [self._judged(part, now_ns) for part in known]
         state = writer.state
         if state is PointState.STOPPED and not (
             writer.settings.restart and may_follow(index, parts)
@@ -309,15 +306,18 @@ class Connection:
         self._noted_damage = True
         return notes[0]
 
-    def _judged(self, fragment: TrackFragment) -> Part:
-        track = self._counted[fragment.track_ID]
+    def _judged(self, fragment: TrackFragment, now_ns: int) -> Part:
+        sent, track = self._tracks[fragment.track_ID], self._counted[fragment.track_ID]
+        check_times(fragment, sent, track)
         return judged(
             self._writer.index,
             self.stream,
             track,
-            eras.recounted(fragment, self._tracks[fragment.track_ID], track),
+            eras.recounted(fragment, sent, track),
             grace=self._writer.settings.grace,
             begun=self._begun,
+            connection=self._number,
+            now_ms=now_ns // 1_000_000,
         )
 
     def _go_on(self, state: PointState, news: list[Part], received_ms: int, now_ns: int) -> None:

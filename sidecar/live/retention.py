@@ -7,21 +7,47 @@ waits: there is at most one file to remove for each that is written.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from sidecar.live import frontier
 from sidecar.live.index import PointIndex
 from sidecar.live.said import expire_events
+from sidecar.units import rescale
 
 # How long a file outlives its rows, ms: longer than an answer takes to be sent.
 FAREWELL_MS = 60_000
 _DELETED_AT_ONCE = 8
+# A fragment without others for so long before it, seconds, is alone; of so many of them.
+_ALONE = 60
+_LOOKED_AT = 8
 
 
 def newest_ms(index: PointIndex) -> int | None:
     """End of the newest media, ms of media time, or None when there is none."""
     row = index.one("SELECT max(end_ms) FROM file")
     return None if row is None or row[0] is None else int(row[0])
+
+
+def confirmed_ms(index: PointIndex) -> int | None:
+    """Up to where the newest media is certain: where the last fragment begins that does not lie
+    alone behind a hole. The time of one may be wrong, or how long it lasts, and what leaves the
+    archive by it is lost."""
+    found = None
+    for track in index.tracks():
+        timescale, lead = index.counted(track.id)
+        rows = index.all(
+            "SELECT time, time + duration, sequence FROM fragment WHERE track = ? AND begins "
+            "ORDER BY time DESC LIMIT ?",
+            *(track.id, _LOOKED_AT),
+        )
+        for (time, _, sequence), (_, before, preceding) in pairwise(rows):
+            if sequence - preceding > 1 and time - before > _ALONE * timescale:
+                continue
+            time_ms = rescale(time - lead, timescale, 1000)
+            found = time_ms if found is None else max(found, time_ms)
+            break
+    return found
 
 
 def is_due(index: PointIndex, horizon_ms: int) -> bool:

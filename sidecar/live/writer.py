@@ -103,7 +103,8 @@ class PointWriter:
 
     def retain(self, now_ns: int) -> None:
         """Removes some of what is older than what is kept."""
-        kept, newest = self.settings.kept, retention.newest_ms(self.index)
+        kept = self.settings.kept
+        newest = None if kept is None else retention.confirmed_ms(self.index)
         if kept is None or newest is None:
             return
         horizon = newest - int(1000 * kept)
