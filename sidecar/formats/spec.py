@@ -68,6 +68,7 @@ class RequestKind:
     ``follows``: answers cost so much that those to ``Answer.following`` are made ahead only for
     clients that have been seen to go on; ``Request.read_ahead`` is how many to make along, or
     fewer.
+    ``by_samples``: ``Request.clip`` begins at the moment that was asked for, not within a segment.
     ``stored``: answers from a media file that has not been indexed, given the options of the query;
     None when it has to be.
     """
@@ -79,4 +80,5 @@ class RequestKind:
     reads_media: bool | Callable[[Request], bool] = False
     lists: bool = True
     follows: bool = False
+    by_samples: bool = False
     stored: StoredAnswer | None = None

@@ -83,6 +83,7 @@ class Connection:
         self._noted_damage = False
         self._said = False
         self._written: ArchiveFile | None = None
+        self._stops = writer.stops
 
     def take(self, incoming: Incoming, now_ns: int) -> Taken:
         """Takes in the next thing that was sent, at ``now_ns`` of the Unix clock.
@@ -117,6 +118,11 @@ class Connection:
             if self._number:
                 self._writer.depart(self._number, state)
                 self._number = 0
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether an operator has stopped the point since it was made."""
+        return self._stops != self._writer.stops
 
     # Headers and ends
 
@@ -159,7 +165,7 @@ class Connection:
             return Taken(Outcome.ACCEPTED)
         with index.transaction():
             ledger.set_connection_state(index, self._number, ConnectionState.ENDED)
-            if writer.state is PointState.STOPPED or not self._tracks:
+            if writer.state is PointState.STOPPED or self._is_closed or not self._tracks:
                 return Taken(Outcome.ACCEPTED)
             fed = {one.stream for one in ledger.connections(index) if writer.is_open(one)}
             if self.stream not in fed:
@@ -229,8 +235,9 @@ class Connection:
             self._number, self._header_number = self._registered(now_ns)
         parts = [self._judged(part, now_ns) for part in known]
         state = writer.state
-        if state is PointState.STOPPED and not (
-            writer.settings.restart and may_follow(index, parts)
+        if self._is_closed or (
+            state is PointState.STOPPED
+            and not (writer.settings.restart and may_follow(index, parts))
         ):
             raise conflict(index, "Stream is closed", parts[0])
         received_ms = writer.received_ms(now_ns)
@@ -283,7 +290,8 @@ class Connection:
         with index.transaction():
             if not self._number or not self._header_number:
                 self._number, self._header_number = self._registered(now_ns)
-            if writer.state is PointState.STOPPED and not writer.settings.restart:
+            stopped = writer.state is PointState.STOPPED
+            if self._is_closed or (stopped and not writer.settings.restart):
                 raise Conflict("Stream is closed, cannot restart")
             edge = Fraction(max(ledger.ends_of_streams(index).values(), default=0), 1000)
             added = self._add_events(fragment, edge)

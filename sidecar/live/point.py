@@ -131,12 +131,13 @@ class Point:
 
     def stop(self, now_ns: int) -> None:
         """Nothing more will come: the presentation has ended. Connections get ``Conflict`` for what
-        they send after that."""
+        they send after that, also where others may go on."""
         writer, index = self._writer, self._writer.index
         with writer.lock:
             with index.transaction():
                 ledger.end_streams(index)
                 writer.name_tracks()
+                index.set("stops", str(writer.stops + 1))
                 writer.set_state(PointState.STOPPED, now_ns)
             writer.touch(now_ns)
             writer.archive.finish()

@@ -52,6 +52,11 @@ class PointWriter:
     def state(self) -> PointState:
         return PointState(self.index.setting("state") or PointState.IDLE)
 
+    @property
+    def stops(self) -> int:
+        """How often an operator has stopped it."""
+        return int(self.index.setting("stops") or 0)
+
     def set_state(self, state: PointState, now_ns: int) -> None:
         """In a transaction."""
         self.index.set("state", state.value)

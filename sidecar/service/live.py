@@ -240,7 +240,7 @@ class PublishingPoint:
         playable = recent
         if begin < recent.begin:
             playable = self._stretch(begin, edge, options)
-        clip = Clip(playable.inside(begin), edge)
+        clip = Clip(begin if question.kind.by_samples else playable.inside(begin), edge)
         gone = None
         if since is not None:
             depth = edge - begin

@@ -76,15 +76,15 @@ def _presents(track: Track, clip: Clip) -> bool:
 
 
 def _snapped(track: Track, clip: Clip) -> tuple[Fraction | None, Fraction | None]:
-    """Begin and end of ``clip``, moved to sync samples; None = that of the track."""
+    """Begin and end of ``clip``, moved to sync samples; None = as far as there is anything."""
     first, last = _pictures(track, clip.begin, clip.end)
     times = track.presentation_time()
-    begin = None if clip.begin is None or not first else Fraction(int(times[first]))
-    end = None if last == len(times) else Fraction(int(times[last]))
-    return (
-        None if begin is None else begin / track.timescale,
-        None if end is None else end / track.timescale,
-    )
+    begin = end = None
+    if clip.begin is not None:
+        begin = max(Fraction(0), Fraction(int(times[first]), track.timescale))
+    if last < len(times):
+        end = Fraction(int(times[last]), track.timescale)
+    return begin, end
 
 
 def _pictures(track: Track, begin: Fraction | None, end: Fraction | None) -> tuple[int, int]:

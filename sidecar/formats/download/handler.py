@@ -139,6 +139,7 @@ KINDS: tuple[RequestKind, ...] = (
         pattern=re.compile(r"[^/]*\.(?P<type>mp4|m4a)"),
         answer=answer_progressive,
         reads_media=True,
+        by_samples=True,
     ),
     RequestKind(
         name="download.fragmented",

@@ -246,3 +246,34 @@ def test_a_download_of_times_since_1970(tmp_path: Path) -> None:
     (heard,) = decode(str(file), "0:a:0")
     assert abs(float(heard[0].time)) < 0.03
     assert abs(len(heard) - 4 * 48_000 / 1024) <= 3
+
+
+@pytest.mark.parametrize("query", ["", "vend=4", "vbegin=0", "vbegin=1&vend=4"])
+def test_a_download_from_the_first_picture_on_begins_at_0(query: str, tmp_path: Path) -> None:
+    offset = ("-output_ts_offset", str(NOW // SECOND))
+    published = Published(tmp_path, ("main", remuxed(tmp_path, *offset, *SMOOTH)))
+    file = tmp_path / "got.mp4"
+    file.write_bytes(published.body("ch.mp4", query))
+    video, sound = decode(str(file), "0:v:0", "0:a:0")
+    assert [one.hash for one in video] == given("v")[: 100 if "vend" in query else None]
+    assert video[0].time == 0
+    assert abs(float(sound[0].time)) < 0.03
+    for track in read_tracks(file.read_bytes()):
+        assert all(media_time >= 0 for _, media_time in track.edits)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(2, 6), (2.5, 6), (1.5, 5.5), (0, 4)])
+@pytest.mark.parametrize("name", ["ch.m4a", "ch.mp4"])
+def test_sound_is_downloaded_to_the_frame(
+    name: str, begin: float, end: float, tmp_path: Path
+) -> None:
+    published = Published(tmp_path, ("main", remuxed(tmp_path, *SMOOTH)))
+    query = f"vbegin={begin}&vend={end}" + ('&filter=type=="audio"' if ".mp4" in name else "")
+    file = tmp_path / "got.mp4"
+    file.write_bytes(published.body(name, query))
+    (heard,) = decode(str(file), "0:a:0")
+    times = {frame.hash: frame.time for frame in encoded("a")}
+    frame = 1024 / 48_000
+    settled = heard[5]
+    assert abs(float(times[settled.hash] - settled.time) - begin) <= frame
+    assert abs(len(heard) * frame - (end - begin)) <= 3 * frame

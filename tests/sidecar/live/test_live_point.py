@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import Conflict, InvalidMedia
-from sidecar.live import ledger
+from sidecar.live import eras, ledger
 from sidecar.live.connection import Connection, Outcome
 from sidecar.live.index import PointIndex
 from sidecar.live.ledger import ConnectionState
@@ -320,6 +320,31 @@ def test_an_encoder_may_go_on_where_that_is_allowed(tmp_path: Path) -> None:
     again.take(EndOfStream(), pushed.now)
     with pytest.raises(Conflict, match="Stream is closed"):
         pushed.push(pushed.connect(name="c"), both(30))
+    pushed.point.close(pushed.now)
+
+
+def test_a_stop_ends_connections_also_where_encoders_may_go_on(tmp_path: Path) -> None:
+    pushed = Pushed(tmp_path, restart_on_encoder_reconnect=1)
+    first, second = pushed.connect(), pushed.connect(name="b")
+    pushed.push(first, both(0), both(2))
+    pushed.point.stop(pushed.now)
+    for connection in (first, second, first):
+        with pytest.raises(Conflict, match="Stream is closed, cannot restart"):
+            pushed.push(connection, both(4))
+    assert pushed.point.state is PointState.STOPPED
+    assert eras.restarts(pushed.index, 1_000_000) == 0
+    again = pushed.connect(name="c")
+    assert pushed.push(again, both(4), both(6)) == [ADDED, ADDED]
+    assert pushed.point.state is PointState.STARTED
+    # What is left of those that were stopped neither goes on nor ends anything.
+    with pytest.raises(Conflict, match="Stream is closed"):
+        pushed.push(first, both(8))
+    again.end(ConnectionState.BROKEN, pushed.now)
+    second.take(EndOfStream(), pushed.now)
+    assert pushed.point.state is PointState.STARTED
+    assert eras.restarts(pushed.index, 1_000_000) == 1
+    numbered = {row.id: row for row in pushed.index.tracks()}
+    assert {row.time for row in eras.rows(pushed.index) if row.track == min(numbered)} == {0, 4000}
     pushed.point.close(pushed.now)
 
 
