@@ -140,8 +140,14 @@ class PublishingPoint:
         live = request.live
         with self._lock:
             parts = resolved(plan.parts, self._archive())
+        made = self._identity.mtime_ns // 1_000_000_000
+        if plan.describes:
+            # As long as the last segment that needs it, whenever that is.
+            kept = max(1, self._kept_ms(request.options) // 1000)
+            sealed = replace(plan, parts=parts, max_age=kept)
+            return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), made))
         if plan.cache_class is not CacheClass.MEDIA:
-            modified = plan.last_modified or self._identity.mtime_ns // 1_000_000_000
+            modified = plan.last_modified or made
             expires = 0 if live.ended else live.next_ms
             sealed = replace(plan, parts=parts, expires_ms=expires)
             return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), modified))

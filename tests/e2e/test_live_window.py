@@ -285,5 +285,17 @@ def test_what_caches_are_told(ongoing: Origin) -> None:
                 assert newest - 8000 <= plan.last_modified * 1000 <= newest
                 # Everything is archived.
                 assert plan.expires_ms > newest + 10**9
+    made = ongoing.path.stat().st_mtime_ns // 10**9
+    tags = set()
+    for query in ("hls_fmp4", "hls_fmp4&vbegin=1"):
+        for one in hls(get_from(ongoing), query):
+            plan = ongoing.get(one.init).plan
+            assert plan.last_modified == made
+            # As long as what it describes, from each request on, however old the plan is.
+            assert (plan.expires_ms, plan.max_age) == (0, 365 * 86400)
+            tags.add((one.name, plan.etag))
+    assert {ongoing.get(one.init).plan.etag for one in dash(get_from(ongoing))} == {
+        tag for _, tag in tags
+    }
     over = ongoing.get(".mpd?vbegin=2&vend=5").plan
     assert over.expires_ms == 0
