@@ -30,8 +30,7 @@ def append_event_streams(element: etree._Element, live: Live | None, part: Part)
     events: dict[tuple[str, str, int], list[Event]] = {}
     for one in () if live is None else live.events:
         assert live is not None
-        lasts = Fraction(_duration(one) or 0, one.timescale)
-        if one.begin < origin or one.begin + lasts < live.begin:
+        if one.begin < origin or not is_told(one, live.begin):
             continue
         if end is None or one.begin < end:
             events.setdefault((one.scheme, one.value, one.timescale), []).append(one)
@@ -47,6 +46,12 @@ def append_event_streams(element: etree._Element, live: Live | None, part: Part)
         )
         for one in of_stream:
             _append_event(stream, one)
+
+
+def is_told(event: Event, begin: Fraction) -> bool:
+    """Whether ``event`` lasts until ``begin`` (presentation time in the media, seconds) at least:
+    an MPD from there on tells of it."""
+    return event.begin + Fraction(_duration(event) or 0, event.timescale) >= begin
 
 
 def append_inband_streams(
