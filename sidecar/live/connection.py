@@ -31,7 +31,7 @@ from sidecar.live.model import (
     IncomingTrack,
     TrackFragment,
 )
-from sidecar.live.said import add_event
+from sidecar.live.said import SAID_MS, add_event
 from sidecar.live.writer import PointState, PointWriter
 from sidecar.media.track import Kind
 
@@ -279,7 +279,7 @@ class Connection:
             Fraction(part.reached - part.track.edit_media_time, part.track.timescale)
             for part in parts
         )
-        self._said = self._add_events(fragment, reached)
+        self._said = self._add_events(fragment, reached, received_ms)
         return self._outcome(parts, fragment.notes)
 
     def _take_events(self, fragment: Fragment, now_ns: int) -> Taken:
@@ -294,18 +294,21 @@ class Connection:
             if self._is_closed or (stopped and not writer.settings.restart):
                 raise Conflict("Stream is closed, cannot restart")
             edge = Fraction(max(ledger.ends_of_streams(index).values(), default=0), 1000)
-            added = self._add_events(fragment, edge)
+            added = self._add_events(fragment, edge, writer.received_ms(now_ns))
         if added:
             writer.touch(now_ns)
         outcome = Outcome.ADDED if added else Outcome.DUPLICATE
         return Taken(outcome, self._damage(fragment.notes))
 
-    def _add_events(self, fragment: Fragment, reached: Fraction) -> bool:
-        """Whether any of them is new. ``reached``: up to where there was media before, presentation
-        time, seconds: what has been listed is not made another one."""
+    def _add_events(self, fragment: Fragment, reached: Fraction, now_ms: int) -> bool:
+        """Whether any of them is new, at ``now_ms``. ``reached``: up to where there was media
+        before, presentation time, seconds: what has been listed is not made another one."""
         index = self._writer.index
         events = [replace(one, known=max(one.known, reached)) for one in fragment.events]
-        return sum(add_event(index, one) for one in events) > 0
+        added = sum(add_event(index, one) for one in events) > 0
+        if added:
+            index.set(SAID_MS, str(now_ms))
+        return added
 
     def _damage(self, notes: tuple[str, ...]) -> str:
         """The first of ``notes``, once."""

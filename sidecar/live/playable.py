@@ -50,8 +50,10 @@ class Playable:
 
     ``begin``, ``end``: presentation times, seconds: of the first sample, and up to where all tracks
     have been received. ``received``: (end of each fragment of the grid, float64[n] seconds;
-    when it came, int64[n] Unix milliseconds). ``nominal``: usual length of a fragment, seconds.
-    ``events``: those of this time that manifests tell of, and what has been announced for later.
+    when it came, int64[n] Unix milliseconds). ``belated``: the same of fragments of all tracks
+    that came when players had been told of their time. ``nominal``: usual length of a fragment,
+    seconds. ``events``: those of this time that manifests tell of, and what has been announced for
+    later.
     ``carried``: schemes and values of those that stand in segments.
     ``eras``: those of it by their numbers, ascending; ``presentation`` is that of the last.
     ``tracks``: of each rendition, as the index numbers them.
@@ -62,6 +64,7 @@ class Playable:
     begin: Fraction
     end: Fraction
     received: tuple[NDArray[np.float64], NDArray[np.int64]]
+    belated: tuple[NDArray[np.float64], NDArray[np.int64]]
     nominal: Fraction
     events: tuple[Event, ...]
     carried: tuple[tuple[str, str], ...]
@@ -208,6 +211,9 @@ class PlayableMaker:
             begin=max(Fraction(0), begin),
             end=newest if ended else end,
             received=(grid.time[1:], grid_columns.received_ms),
+            belated=self._belated(
+                {track: filled[track].fragments(first[track]) for track in order}
+            ),
             nominal=grid.nominal,
             events=events,
             carried=streams_carried(self._index, begin),
@@ -223,6 +229,20 @@ class PlayableMaker:
             {track: self._tracks.presented(track, one.end) for track, one in columns.items()},
             {track: max(behind, self._tracks.length_of(track)) for track in columns},
         )
+
+    def _belated(
+        self, columns: Mapping[int, FragmentColumns]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Of fragments that were late, when they end, seconds, and when they came, ms."""
+        ends, came = [np.empty(0)], [np.empty(0, dtype=np.int64)]
+        for track, one in columns.items():
+            of_track = one.late > Lateness.IN_TIME
+            if of_track.any():
+                described = self._tracks.described(track)
+                ticks = one.time[1:][of_track] - described.edit_media_time
+                ends.append(ticks / described.timescale)
+                came.append(one.received_ms[of_track])
+        return np.concatenate(ends), np.concatenate(came)
 
     def _slack(self, track: int) -> Fraction:
         """Seconds by which the fragments of a track may begin before or behind those of others."""

@@ -11,13 +11,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from sidecar.errors import FragmentNotAvailable, FragmentNotFound, InvalidMedia, NotFound
+from sidecar.formats.dash.events import is_told
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.live.archive_folder import ArchiveFolder
 from sidecar.live.database import stamp_of
 from sidecar.live.headers import read_header
 from sidecar.live.index import PointIndex
 from sidecar.live.playable import Playable
-from sidecar.live.said import events_carried
+from sidecar.live.said import SAID_MS, events_carried
 from sidecar.live.view import PointView
 from sidecar.media.events import Event
 from sidecar.media.moments import Moment
@@ -95,6 +96,7 @@ class PublishingPoint:
         self._recent: Playable | None = None
         self._ended = False
         self._epoch_ms = 0
+        self._said_ms = self._stopped_ms = 0
         self._stretches: OrderedDict[tuple[Fraction, Fraction, int], Playable] = OrderedDict()
         self.made = Made()
 
@@ -139,8 +141,14 @@ class PublishingPoint:
         live = request.live
         with self._lock:
             parts = resolved(plan.parts, self._archive())
+        made = self._identity.mtime_ns // 1_000_000_000
+        if plan.describes:
+            # As long as the last segment that needs it, whenever that is.
+            kept = max(1, self._kept_ms(request.options) // 1000)
+            sealed = replace(plan, parts=parts, max_age=kept)
+            return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), made))
         if plan.cache_class is not CacheClass.MEDIA:
-            modified = plan.last_modified or self._identity.mtime_ns // 1_000_000_000
+            modified = plan.last_modified or made
             expires = 0 if live.ended else live.next_ms
             sealed = replace(plan, parts=parts, expires_ms=expires)
             return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), modified))
@@ -178,6 +186,8 @@ class PublishingPoint:
             self._view.refresh()
             self._ended = self._index.setting("state") == "stopped"
             self._epoch_ms = int(self._index.setting("epoch_ms") or 0)
+            self._said_ms = int(self._index.setting(SAID_MS) or 0)
+            self._stopped_ms = int(self._index.setting("updated_ms") or 0) if self._ended else 0
             self._recent = None
             # They were made of what the index had then, and would not be asked for any more.
             self._stretches.clear()
@@ -285,6 +295,11 @@ class PublishingPoint:
             known = {**known, number: self._view.era(playable, number)}
         ends, came = playable.received
         published = max((int(one) for one in came[ends <= float(end) + _NEAR][-1:]), default=0)
+        events = playable.events if options.timed_metadata else ()
+        ends, came = playable.belated
+        came = came[(ends > float(begin)) & (ends <= float(end) + _NEAR)]
+        told = sum(is_told(one, begin) for one in events) if question.kind.lists else 0
+        changed = max(published, self._stopped_ms, self._said_ms if told else 0, *map(int, came), 0)
         assert self._identity is not None
         live = Live(
             ended=self._ended if ended is None else ended,
@@ -295,10 +310,12 @@ class PublishingPoint:
             depth=depth,
             epoch_ms=self._epoch_ms,
             published_ms=published,
+            changed_ms=changed,
+            changes=told + len(came),
             next_ms=published + int(1000 * playable.nominal),
             created_ms=self._identity.mtime_ns // 1_000_000,
             arrivals=playable.received,
-            events=playable.events if options.timed_metadata else (),
+            events=events,
             streams_carried=playable.carried if options.timed_metadata else (),
             carried=self._carried() if options.timed_metadata else None,
             eras=known,

@@ -39,6 +39,8 @@ class Live:
     ``usp_dynamic_time_shift_buffer_depth``, what there is of it.
     ``epoch_ms``: Unix milliseconds of presentation time 0; 0 for media with times since 1970.
     ``published_ms``: when the newest of what is listed was received, Unix milliseconds.
+    ``changed_ms``: when that, or what is told of it, was last made another one, by an event or by
+    what came belatedly too; ``changes``: how often by these, of what is listed.
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
     ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
     ``events``: what manifests are to tell of, by time; ``carried``: of a segment, what stands in
@@ -56,6 +58,8 @@ class Live:
     depth: Fraction
     epoch_ms: int
     published_ms: int
+    changed_ms: int
+    changes: int
     next_ms: int
     created_ms: int
     events: tuple[Event, ...] = ()

@@ -106,7 +106,7 @@ def _append_period(
         duration=iso_duration(period.duration) if period.duration is not None else None,
     )
     child(element, "BaseURL").text = "dash/"
-    append_event_streams(element, request.live, period)
+    append_event_streams(element, request.live, part)
     for number, adaptation in enumerate(sets, 1):
         of_set = _representations(adaptation, key_frames if adaptation.key_frames else listings)
         main = adaptation.trick_play_of
