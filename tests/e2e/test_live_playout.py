@@ -130,6 +130,8 @@ def _push(stack: Stack, source: Ladder, executor: ThreadPoolExecutor) -> Pushed:
     statistics = {}
     for encoder, name in ((first, "two"), (alone, "one")):
         encoder.finish(SECONDS + 30)
+        # It does not wait until all that it has sent is taken in.
+        eventually(lambda name=name: _has_ended(client, name), "the end of the stream")
         statistics[name] = _statistics(client, name)
     client.close()
     reports = watched.result() if watched else []
@@ -160,6 +162,10 @@ def _statistics(client: Client, name: str) -> dict[str, Any]:
     answer = client.request(f"/{name}.isml/statistics", headers=wanted)
     found: dict[str, Any] = json.loads(answer.body)
     return found
+
+
+def _has_ended(client: Client, name: str) -> bool:
+    return any(one["state"] == "ended" for one in _statistics(client, name)["connections"])
 
 
 def _brought(client: Client, name: str) -> int:
