@@ -150,6 +150,7 @@ class Connection:
         header = index.put_header(self.stream, self._header, now_ms)
         owner = self._writer.owner.number
         number = ledger.open_connection(index, self.stream, self.identifier, owner, now_ms)
+        self._writer.returned(number)
         if self._tracks:
             # One of events alone keeps nobody waiting for its end.
             ledger.know_stream(index, self.stream)

@@ -7,6 +7,7 @@ transactions (WAL) and never wait for writers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -253,6 +254,19 @@ class PointIndex(Database):
             self.count_removal()
         self.run("DELETE FROM file WHERE id = ?", file)
         return str(row[0])
+
+    def hide(self, rows: Collection[int]) -> None:
+        """Nothing that is asked here knows these ``rows`` any more; the database stays as it is.
+        Once, by a reader."""
+        self.run("PRAGMA temp_store = MEMORY")
+        self.run("CREATE TEMP TABLE hidden (id INTEGER PRIMARY KEY)")
+        for row in rows:
+            self.run("INSERT INTO hidden VALUES (?)", row)
+        # Names without a schema are looked up among the temporary ones first.
+        self.run(
+            "CREATE TEMP VIEW fragment AS SELECT * FROM main.fragment "
+            "WHERE id NOT IN (SELECT id FROM hidden)"
+        )
 
     def count_removal(self) -> None:
         """Makes readers read anew what they keep."""

@@ -7,6 +7,7 @@ waits: there is at most one file to remove for each that is written.
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,6 +100,33 @@ def due(index: PointIndex, now_ms: int) -> list[Path]:
         *(now_ms - FAREWELL_MS, now_ms + FAREWELL_MS, _DELETED_AT_ONCE),
     )
     return [index.path.with_name(name) for (name,) in rows]
+
+
+def make_room(index: PointIndex, horizon_ms: int | None) -> int | None:
+    """Deletes files whose rows cannot be removed because the disk is full, which then can: those
+    that no row refers to, else the oldest one whose media ends at ``horizon_ms`` (media time) or
+    before, or at any time. Returns how many that were referred to; None when there is nothing to
+    delete. Raises ``OSError``."""
+    doomed = index.all("SELECT name FROM doomed ORDER BY removed_ms")
+    if any(_emptied(index.path.with_name(name)) for (name,) in doomed):
+        return 0
+    rows = index.all(
+        "SELECT name FROM file WHERE ?1 IS NULL OR (closed AND end_ms <= ?1) ORDER BY end_ms, id",
+        horizon_ms,
+    )
+    return 1 if any(_emptied(index.path.with_name(name)) for (name,) in rows) else None
+
+
+def _emptied(path: Path) -> bool:
+    """Deletes ``path`` and gives its room back at once, even if somebody has it open; whether there
+    was any."""
+    try:
+        size = path.stat().st_size
+        os.truncate(path, 0)
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return size > 0
 
 
 def forget(index: PointIndex, paths: list[Path]) -> None:

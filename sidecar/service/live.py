@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import structlog
+
 from sidecar.errors import FragmentNotAvailable, FragmentNotFound, InvalidMedia, NotFound
 from sidecar.formats.dash.events import is_told
 from sidecar.formats.spec import Answer, Request, RequestKind
@@ -18,6 +20,7 @@ from sidecar.live.database import stamp_of
 from sidecar.live.headers import read_header
 from sidecar.live.index import PointIndex
 from sidecar.live.playable import Playable
+from sidecar.live.recovery import overlook_lost
 from sidecar.live.said import SAID_MS, events_carried
 from sidecar.live.view import PointView
 from sidecar.media.events import Event
@@ -58,6 +61,8 @@ _DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
 _TIME, _NUMBER, _SELECTOR = "time", "number", "selector"
 # How a row names the era whose init segment it wants; none is era 0.
 _ERA = "era"
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -169,8 +174,14 @@ class PublishingPoint:
             self._identity = found
             self._close()
         options = parse_options(self._manifest.options, args)
+        fixed = self._index is not None and self._index.is_fixed
+        if fixed and identify_point(self.stamp) != self._stamp:
+            self._close()
         if self._index is None:
             self._index = PointIndex.open(self._path.with_suffix(".db3"))
+            lost = overlook_lost(self._index)
+            if lost.dropped:
+                log.warning("not all is there", point=str(self._path), what=lost.lines)
             kept = parse_options(self._manifest.options, "")
             self._view = PointView(
                 self._index,
