@@ -6,7 +6,8 @@ import fcntl
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,27 +32,25 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-# Watched as it is pushed, in real time: with the machine for themselves. One process takes them one
-# after the other; the others wait until it has.
-REAL_TIME = (
-    "tests/e2e/test_live_playout.py",
-    "tests/e2e/test_live_eras_players.py",
-    "tests/e2e/test_live_kill.py::test_nothing_that_was_committed_is_lost",
-)
-# The processes share the work by files: what takes longest begins first. The tests of the first
-# ones are short, so that nobody waits for one of them when the machine is wanted.
+# The processes share the work by files: what takes longest begins first. Three of the first want
+# the machine alone for a while; the tests of those beside them are short, so that nobody waits for
+# one of them then.
 BEGIN_WITH = (
+    "tests/e2e/test_live_playout.py",
     "tests/e2e/test_frames.py",
     "tests/e2e/test_gstreamer.py",
-    "tests/e2e/test_players.py",
     "tests/sidecar/cli/test_stack.py",
+    "tests/e2e/test_live_eras_players.py",
+    "tests/e2e/test_live_kill.py",
+    "tests/e2e/test_live_eras.py",
     "tests/e2e/test_live_window.py",
-    "tests/e2e/test_hds_download.py",
+    "tests/e2e/test_players.py",
     "tests/e2e/test_text.py",
+    "tests/e2e/test_smooth.py",
+    "tests/e2e/test_hds_download.py",
     "tests/e2e/test_failures.py",
     "tests/e2e/test_remote_failures.py",
-    "tests/e2e/test_smooth.py",
-    "tests/e2e/test_live_eras.py",
+    "tests/sidecar/live/test_live_unchanging.py",
     "tests/e2e/test_remote_http.py",
     "tests/sidecar/formats/test_hls_transport.py",
     "tests/sidecar/service/test_supervisor.py",
@@ -93,31 +92,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Iterator[object | None]:
-    machine, alone = item.config.stash[MACHINE], _is_real_time(item)
-    machine.take(alone=alone)
-    try:
+    with item.config.stash[MACHINE].shared():
         return (yield)
-    finally:
-        # What a file has running goes on between its tests.
-        if not (alone and nextitem is not None and _is_real_time(nextitem)):
-            machine.give_back()
 
 
-def _is_real_time(item: pytest.Item) -> bool:
-    return item.nodeid.startswith(REAL_TIME)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Each process begins with one file, and the first one goes on with the next.
-    workers: int = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    files = [test.partition("::")[0] for test in REAL_TIME]
-    order = [files[0], *BEGIN_WITH[: workers - 1], *files[1:], *BEGIN_WITH[workers - 1 :]]
-
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> int:
-        found = (at for at, path in enumerate(order) if item.nodeid.startswith(path))
-        return next(found, len(order))
+        found = (at for at, path in enumerate(BEGIN_WITH) if item.nodeid.startswith(path))
+        return next(found, len(BEGIN_WITH))
 
     items.sort(key=turn)
+
+
+@pytest.fixture(scope="session")
+def alone(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[None]]:
+    """For what is watched as it is pushed, in real time: a block that has the machine for itself.
+
+    Whoever waits for it needs a time limit twice as long: for himself, and for those that are
+    waited for.
+    """
+    return request.config.stash[MACHINE].alone
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

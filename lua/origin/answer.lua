@@ -37,10 +37,8 @@ local function set_headers(list)
 end
 
 
--- Until when a copy is as good as asking: Unix seconds. What is due already is
--- asked for again soon rather than at once, or each player would.
-local function set_expiry(renew)
-    local seconds = max(1, ceil(renew - now()))
+-- For how long a copy is as good as asking, seconds.
+local function set_expiry(seconds)
     header["Cache-Control"] = "max-age=" .. seconds
     header["Expires"] = format_date(floor(now()) + seconds)
 end
@@ -59,8 +57,13 @@ local function set_common(plan, settings)
         header["Last-Modified"] = plan.last_modified_text
     end
 
-    if plan.renew then
-        set_expiry(plan.renew)
+    if plan.max_age then
+        set_expiry(plan.max_age)
+
+    elseif plan.renew then
+        -- What is due already is asked for again soon rather than at once, or
+        -- each player would.
+        set_expiry(max(1, ceil(plan.renew - now())))
     end
 
     if settings.cors then

@@ -152,6 +152,10 @@ number_fields[14] = function(plan, value)
     plan.renew = value > 0 and value / 1000 or nil
 end
 
+number_fields[15] = function(plan, value)
+    plan.max_age = value > 0 and value or nil
+end
+
 
 -- Each takes the plan and where the value lies in text; returns nil, err.
 delimited_fields[3] = function(plan, text, from, to)

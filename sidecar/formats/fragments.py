@@ -46,6 +46,7 @@ def init_answer(rendition: Rendition) -> Answer:
         parts=(Inline(init_segment(rendition)),),
         content_type=CONTENT_TYPES[rendition.kind],
         cache_class=CacheClass.MEDIA,
+        describes=True,
     )
     return Answer(plan=plan)
 

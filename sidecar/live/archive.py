@@ -186,6 +186,27 @@ class Archive:
             self._index.remove_file(file.number)
 
 
+def archive_files(manifest: Path) -> list[Path]:
+    """All files beside the server manifest ``manifest`` whose names are those of its archive, known
+    to its index or not. Raises ``StorageError``."""
+    mine = re.compile(re.escape(manifest.stem) + r"-[A-Za-z0-9_.-]+-\d+\.mp4")
+    try:
+        names = [path.name for path in manifest.parent.iterdir()]
+    except OSError as error:
+        raise _failed("list", manifest.parent, error) from error
+    # Of points whose names begin with that of this one, and a hyphen.
+    longer = tuple(
+        name.removesuffix(manifest.suffix) + "-"
+        for name in names
+        if name.startswith(manifest.stem + "-") and name.endswith(manifest.suffix)
+    )
+    return [
+        manifest.with_name(name)
+        for name in sorted(names)
+        if mine.fullmatch(name) and not name.startswith(longer)
+    ]
+
+
 def entries_of(index: PointIndex, file: int) -> list[tuple[int, int, int, int]]:
     """track_ID, presentation time of the first sample (ticks, not negative), offset of the moof and
     number of the traf (from 1) of each fragment of ``file`` that playback can begin with, by

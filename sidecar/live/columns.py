@@ -11,8 +11,9 @@ from sidecar.live.index import FragmentRow
 from sidecar.media.track import Samples
 from sidecar.storage.archive import archive_offset
 
-# Fragments that may be missing at once. What lies before a longer hole is out of any window.
-MAX_HOLE = 10_000
+# Fragments that may be missing at once, 14 MB: a day of the shortest. What lies before a longer
+# hole is gone with the first fragment behind it, though players are told of it with the second.
+MAX_HOLE = 100_000
 _CAPACITY = 1024
 # A column that is full gets room for as much again as what is in it divided by this.
 _SPARE = 4
@@ -48,6 +49,10 @@ class _Column:
     def drop(self, count: int) -> None:
         """Forgets the first ``count`` values."""
         self._first += count
+        if len(self._values) > _CAPACITY + _SPARE * self.count:
+            # As it was before a long hole.
+            self._values = self.values.copy()
+            self._first, self._end = 0, len(self._values)
 
     @property
     def values(self) -> NDArray:  # type: ignore[type-arg]
@@ -160,7 +165,7 @@ class TrackColumns:
         if row.begins:
             reordered = table.composition_offset
             self._delay = 0 if reordered is None else int(reordered[0])
-            self._begin(row.time, row.sequence, gap=False)
+            self._begin(np.array([row.time]), row.sequence, gap=False)
         else:
             self._chunked = True
         self._received.values[-1] = row.received_ms
@@ -182,26 +187,34 @@ class TrackColumns:
             self._sync.append(table.sync)
         self._end = row.time + int(elapsed[-1])
 
-    def _begin(self, time: int, sequence: int, *, gap: bool) -> None:
-        self._first_sample.append(np.array([self._dropped + self._size.count]))
-        self._fragment_time.append(np.array([time]))
-        self._sequence.append(np.array([sequence]))
-        self._gap.append(np.array([gap]))
-        self._received.append(np.zeros(1, np.int64))
-        self._late.append(np.zeros(1, np.uint8))
+    def _begin(
+        self, times: NDArray[np.int64], sequence: int, *, gap: bool, samples: int = 0
+    ) -> None:
+        """Fragments begin at ``times``, the first is number ``sequence``; ``samples``: of each of
+        them that another one follows."""
+        numbers = np.arange(len(times), dtype=np.int64)
+        self._first_sample.append(self._dropped + self._size.count + numbers * samples)
+        self._fragment_time.append(times)
+        self._sequence.append(sequence + numbers)
+        self._gap.append(np.full(len(times), gap))
+        self._received.append(np.zeros(len(times), np.int64))
+        self._late.append(np.zeros(len(times), np.uint8))
 
     def _fill(self, missing: int, until: int) -> None:
         begin, sequence = self._end, self.last_sequence
         span = max(until - begin, 0)
-        count = 1 if self._sparse else _PARTS
-        for number in range(missing):
-            self._begin(begin + span * number // missing, sequence + 1 + number, gap=True)
-            parts = np.arange(number * count, (number + 1) * count, dtype=np.int64)
-            self._time.append(begin + span * parts // (missing * count))
-            self._composition.append(np.full(count, self._delay, np.int32))
-            self._size.append(np.zeros(count, np.uint32))
-            self._offset.append(np.zeros(count, np.int64))
-            self._sync.append(np.ones(count, np.bool_))
+        each = 1 if self._sparse else _PARTS
+        count = missing * each
+        # ``span`` in as many parts: the product of both may be more than 64 bits hold.
+        step, rest = divmod(span, count)
+        parts = np.arange(count, dtype=np.int64)
+        times = begin + step * parts + rest * parts // count
+        self._begin(times[::each], sequence + 1, gap=True, samples=each)
+        self._time.append(times)
+        self._composition.append(np.full(count, self._delay, np.int32))
+        self._size.append(np.zeros(count, np.uint32))
+        self._offset.append(np.zeros(count, np.int64))
+        self._sync.append(np.ones(count, np.bool_))
         self._end = until
 
     def drop(self, until: int) -> None:

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
-from sidecar.errors import Conflict, InvalidMedia, StorageError
+from sidecar.errors import Conflict, StorageError
 from sidecar.live import eras, frontier, ledger
 from sidecar.live.archive import ArchiveFile
 from sidecar.live.index import Verdict
 from sidecar.live.judging import (
-    LATEST,
-    UTC_FROM,
     Part,
+    check_times,
     conflict,
     evidence,
     judged,
     may_follow,
     media_ms,
 )
+from sidecar.live.jumps import UTC_FROM
 from sidecar.live.ledger import ConnectionState
 from sidecar.live.model import (
     EndOfStream,
@@ -31,7 +31,7 @@ from sidecar.live.model import (
     IncomingTrack,
     TrackFragment,
 )
-from sidecar.live.said import add_event
+from sidecar.live.said import SAID_MS, add_event
 from sidecar.live.writer import PointState, PointWriter
 from sidecar.media.track import Kind
 
@@ -150,6 +150,7 @@ class Connection:
         header = index.put_header(self.stream, self._header, now_ms)
         owner = self._writer.owner.number
         number = ledger.open_connection(index, self.stream, self.identifier, owner, now_ms)
+        self._writer.returned(number)
         if self._tracks:
             # One of events alone keeps nobody waiting for its end.
             ledger.know_stream(index, self.stream)
@@ -201,9 +202,6 @@ class Connection:
         known = [part for part in fragment.tracks if part.track_ID in self._tracks]
         if not known:
             return self._take_events(fragment, now_ns)
-        for part in known:
-            if not -LATEST < part.time <= part.time + part.duration < LATEST:
-                raise InvalidMedia(f"a fragment cannot begin at {part.time}")
         writer = self._writer
         while True:
             with writer.index.transaction():
@@ -236,7 +234,7 @@ class Connection:
         writer, index = self._writer, self._writer.index
         if not self._number or not self._header_number:
             self._number, self._header_number = self._registered(now_ns)
-        parts = [self._judged(part) for part in known]
+        parts = [self._judged(part, now_ns) for part in known]
         state = writer.state
         if self._is_closed or (
             state is PointState.STOPPED
@@ -282,7 +280,7 @@ class Connection:
             Fraction(part.reached - part.track.edit_media_time, part.track.timescale)
             for part in parts
         )
-        self._said = self._add_events(fragment, reached)
+        self._said = self._add_events(fragment, reached, received_ms)
         return self._outcome(parts, fragment.notes)
 
     def _take_events(self, fragment: Fragment, now_ns: int) -> Taken:
@@ -297,18 +295,21 @@ class Connection:
             if self._is_closed or (stopped and not writer.settings.restart):
                 raise Conflict("Stream is closed, cannot restart")
             edge = Fraction(max(ledger.ends_of_streams(index).values(), default=0), 1000)
-            added = self._add_events(fragment, edge)
+            added = self._add_events(fragment, edge, writer.received_ms(now_ns))
         if added:
             writer.touch(now_ns)
         outcome = Outcome.ADDED if added else Outcome.DUPLICATE
         return Taken(outcome, self._damage(fragment.notes))
 
-    def _add_events(self, fragment: Fragment, reached: Fraction) -> bool:
-        """Whether any of them is new. ``reached``: up to where there was media before, presentation
-        time, seconds: what has been listed is not made another one."""
+    def _add_events(self, fragment: Fragment, reached: Fraction, now_ms: int) -> bool:
+        """Whether any of them is new, at ``now_ms``. ``reached``: up to where there was media
+        before, presentation time, seconds: what has been listed is not made another one."""
         index = self._writer.index
         events = [replace(one, known=max(one.known, reached)) for one in fragment.events]
-        return sum(add_event(index, one) for one in events) > 0
+        added = sum(add_event(index, one) for one in events) > 0
+        if added:
+            index.set(SAID_MS, str(now_ms))
+        return added
 
     def _damage(self, notes: tuple[str, ...]) -> str:
         """The first of ``notes``, once."""
@@ -317,15 +318,18 @@ class Connection:
         self._noted_damage = True
         return notes[0]
 
-    def _judged(self, fragment: TrackFragment) -> Part:
-        track = self._counted[fragment.track_ID]
+    def _judged(self, fragment: TrackFragment, now_ns: int) -> Part:
+        sent, track = self._tracks[fragment.track_ID], self._counted[fragment.track_ID]
+        check_times(fragment, sent, track)
         return judged(
             self._writer.index,
             self.stream,
             track,
-            eras.recounted(fragment, self._tracks[fragment.track_ID], track),
+            eras.recounted(fragment, sent, track),
             grace=self._writer.settings.grace,
             begun=self._begun,
+            connection=self._number,
+            now_ms=now_ns // 1_000_000,
         )
 
     def _go_on(self, state: PointState, news: list[Part], received_ms: int, now_ns: int) -> None:
@@ -336,6 +340,8 @@ class Connection:
             # What has been recorded last was sent at once.
             epoch = 0 if begin > UTC_FROM * 1000 else received_ms - end
             index.set("epoch_ms", str(epoch))
+            like = [part for part in news if part.track.kind is Kind.VIDEO] or news
+            index.set("begun", str(max(Fraction(0), min(part.begin for part in like))))
         if state is PointState.STARTED:
             return
         ledger.know_stream(index, self.stream)

@@ -56,8 +56,7 @@ class BoxCutter:
     A box that ends where the stream does is given a size, so that it can stand elsewhere.
     """
 
-    def __init__(self, admit: Admit) -> None:
-        self._admit = admit
+    def __init__(self) -> None:
         self._offset = 0
         self._begin = 0
         self._head = bytearray()
@@ -72,7 +71,7 @@ class BoxCutter:
         """Bytes that have been taken; while a box is yielded, those up to its end."""
         return self._offset
 
-    def feed(self, data: memoryview) -> Iterator[tuple[BoxStart, TopBox | None]]:
+    def feed(self, data: memoryview, admit: Admit) -> Iterator[tuple[BoxStart, TopBox | None]]:
         """The boxes that end in ``data``; None where one was passed over.
 
         Raises ``InvalidMedia`` for a header that contradicts itself, ``UnsupportedMedia`` for a
@@ -84,7 +83,7 @@ class BoxCutter:
                 taken = data[at : at + self._head_length() - len(self._head)]
                 self._head += taken
                 if len(self._head) == self._head_length():
-                    self._open()
+                    self._open(admit)
             else:
                 taken = data[at:] if self._left is None else data[at : at + self._left]
                 self._continue(taken)
@@ -111,6 +110,10 @@ class BoxCutter:
             )
         return None
 
+    def forget(self) -> None:
+        """Lets go of what has come of a box, as nothing more is taken."""
+        self._kept = None
+
     def _head_length(self) -> int:
         """Bytes of the header, as far as what has come of it tells."""
         head = self._head
@@ -119,7 +122,7 @@ class BoxCutter:
         length = 16 if head.startswith(b"\0\0\0\1") else 8
         return length + 16 if head[4:8] == b"uuid" else length
 
-    def _open(self) -> None:
+    def _open(self, admit: Admit) -> None:
         head = self._head
         size, box_type = _COMPACT.unpack_from(head)
         large = size == 1
@@ -130,7 +133,7 @@ class BoxCutter:
         start = BoxStart(box_type, extended_type, self._begin, size if sized else None, len(head))
         if sized and size < len(head):
             raise start.damaged(f"the box claims {size} bytes, its header has {len(head)}")
-        room = self._admit(start)
+        room = admit(start)
         if room is not None and size > room:
             raise start.too_large(size, room)
         self._start = start

@@ -20,6 +20,12 @@ from sidecar.live.schema import SCHEMA_VERSION, prepare
 BUSY_MS = 5000
 # Pages of 4 kB.
 _LONG_WAL = 4000
+# What opening a database fails with where nothing can be written beside it: the folder is read-only
+# or another's, or its disk is full.
+_BESIDE = frozenset(
+    ("SQLITE_CANTOPEN", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN", "SQLITE_READONLY_CANTINIT")
+)
+_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 
 def stamp_of(database: Path) -> Path:
@@ -31,10 +37,16 @@ class Database:
     """The database at ``path``; one connection, to be used by one thread at a time.
 
     Every method raises ``StorageError`` when the database cannot be read or written.
+
+    ``is_fixed``: nothing can be written beside it and nobody was writing to it when it was opened.
+    When somebody does (its stamp changes), it must be opened again.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, *, is_fixed: bool = False
+    ) -> None:
         self.path = path
+        self.is_fixed = is_fixed
         self._connection = connection
         self._stamp = stamp_of(path)
 
@@ -48,22 +60,14 @@ class Database:
         with _storage(path):
             if not create and not path.exists():
                 raise NotFound("the publishing point has no index")
-            connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
-            )
+            is_fixed = False
             try:
-                version = prepare(connection, synchronous)
-                if version != SCHEMA_VERSION:
-                    raise StorageError(
-                        f"the index has version {version}, this is {SCHEMA_VERSION}"
-                        if version
-                        else "there is a database that is no index of this origin",
-                        path=str(path),
-                    )
-            except BaseException:
-                connection.close()
-                raise
-        index = cls(path, connection)
+                connection = _connected(path, synchronous)
+            except sqlite3.Error as error:
+                if create or not _may_be_fixed(path, error):
+                    raise
+                connection, is_fixed = _connected(path, None), True
+        index = cls(path, connection, is_fixed=is_fixed)
         if create and not index._stamp.exists():
             with _storage(path):
                 index._stamp.touch()
@@ -166,7 +170,53 @@ class Database:
             raise self._failed(error) from error
 
     def _failed(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"the index failed: {error}", path=str(self.path))
+        return StorageError(_said(self.path, error), path=str(self.path))
+
+
+def _connected(path: Path, synchronous: str | None) -> sqlite3.Connection:
+    """A connection to the index at ``path``. ``synchronous`` None: it is read as one file that does
+    not change, without what SQLite needs beside it."""
+    name = str(path) if synchronous else f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    connection = sqlite3.connect(
+        name,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_MS / 1000,
+        uri=synchronous is None,
+    )
+    try:
+        if synchronous is None:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        else:
+            version = prepare(connection, synchronous)
+        if version != SCHEMA_VERSION:
+            raise StorageError(
+                f"the index has version {version}, this is {SCHEMA_VERSION}"
+                if version
+                else "there is a database that is no index of this origin",
+                path=str(path),
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _may_be_fixed(path: Path, error: sqlite3.Error) -> bool:
+    """Whether the index at ``path``, which was not opened for ``error``, is whole as one file: what
+    was committed last may be in a WAL, which is not read then."""
+    wal = path.with_name(path.name + "-wal")
+    return error.sqlite_errorname in _BESIDE and not (wal.exists() and wal.stat().st_size)
+
+
+def _said(path: Path, error: sqlite3.Error) -> str:
+    # Extended codes have the plain one in their low byte; errors of the module itself have none.
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        return (
+            f"the index {path.name} is damaged ({error}): put a copy of it back, "
+            "or delete the publishing point with ?force"
+        )
+    return f"the index failed: {error}"
 
 
 @contextmanager
@@ -174,6 +224,6 @@ def _storage(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StorageError(f"the index failed: {error}", path=str(path)) from error
+        raise StorageError(_said(path, error), path=str(path)) from error
     except OSError as error:
         raise StorageError(f"the index failed: {error.strerror}", path=str(path)) from error

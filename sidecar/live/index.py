@@ -7,12 +7,14 @@ transactions (WAL) and never wait for writers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from sidecar.codecs.facts import AudioFacts
 from sidecar.errors import Conflict, NotFound
+from sidecar.live import groups, lengths
 from sidecar.live.database import Database
 from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
 from sidecar.live.rows import pack_samples, unpack_samples
@@ -253,6 +255,19 @@ class PointIndex(Database):
         self.run("DELETE FROM file WHERE id = ?", file)
         return str(row[0])
 
+    def hide(self, rows: Collection[int]) -> None:
+        """Nothing that is asked here knows these ``rows`` any more; the database stays as it is.
+        Once, by a reader."""
+        self.run("PRAGMA temp_store = MEMORY")
+        self.run("CREATE TEMP TABLE hidden (id INTEGER PRIMARY KEY)")
+        for row in rows:
+            self.run("INSERT INTO hidden VALUES (?)", row)
+        # Names without a schema are looked up among the temporary ones first.
+        self.run(
+            "CREATE TEMP VIEW fragment AS SELECT * FROM main.fragment "
+            "WHERE id NOT IN (SELECT id FROM hidden)"
+        )
+
     def count_removal(self) -> None:
         """Makes readers read anew what they keep."""
         self.run(
@@ -331,7 +346,7 @@ class PointIndex(Database):
         if sequence is None:
             return None
         delays = fragment.samples.composition_offset
-        return self.run(
+        row = self.run(
             "INSERT INTO fragment (track, time, duration, sequence, begins, header, file, offset, "
             "length, received_ms, moof, delay, checksum, late, samples) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -339,6 +354,9 @@ class PointIndex(Database):
             *(file, offset, length, now_ms, moof, 0 if delays is None else int(delays[0])),
             *(checksum, late, pack_samples(fragment.samples)),
         )
+        lengths.note(self, track.id, track.nominal, sequence)
+        groups.note(self, track.id, fragment)
+        return row
 
     def _sequence(self, track: TrackRow, fragment: TrackFragment) -> int | None:
         """Position on the track's grid: one more than that of the fragment before, and as many more

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sidecar.errors import Conflict
+from sidecar.errors import Conflict, InvalidMedia
 from sidecar.live.index import PointIndex, TrackRow, Verdict
+from sidecar.live.jumps import UTC_FROM, objection
 from sidecar.live.model import IncomingTrack, TrackFragment
 from sidecar.live.overlaps import fitted
+from sidecar.media.moments import LATEST
 from sidecar.media.naming import default_name
 from sidecar.media.track import Kind
 from sidecar.units import rescale
 
-# Times later than this, seconds, count from 1970.
-UTC_FROM = 365 * 86_400
-# All times lie between this and its negative, ticks.
-LATEST = 1 << 60
+# All times lie between this and its negative, ticks: 64 bits hold them with room to calculate.
+_MOST_TICKS = 1 << 60
 # A connection that begins this much before the newest, seconds, is of an encoder that began anew:
 # those that merely come again send their last two fragments once more.
 _RESTARTED = 60
@@ -32,16 +32,38 @@ class Part:
     row: TrackRow
     fragment: TrackFragment
     verdict: Verdict
-    reached: int = -LATEST
+    reached: int = -_MOST_TICKS
 
     @property
     def end(self) -> int:
         """Decode time at which it ends, ticks."""
         return self.fragment.time + self.fragment.duration
 
+    @property
+    def begin(self) -> Fraction:
+        """When its first sample is decoded, seconds of the presentation."""
+        return Fraction(self.fragment.time - self.track.edit_media_time, self.track.timescale)
+
     def media_ms(self, ticks: int) -> int:
         """Presentation time of decode time ``ticks``, ms."""
-        return rescale(ticks - self.track.edit_media_time, self.track.timescale, 1000)
+        return self.track.media_ms(ticks)
+
+
+def check_times(fragment: TrackFragment, track: IncomingTrack, counted: IncomingTrack) -> None:
+    """Raises ``InvalidMedia`` when no date tells when ``fragment`` of ``track`` is, or its times
+    cannot be those of ``counted``.
+    """
+    begin, end = fragment.time, fragment.time + fragment.duration
+    old, new = track.timescale, counted.timescale
+    longest = int(fragment.samples.duration.max())
+    if (
+        not -UTC_FROM * old <= begin <= end <= LATEST * old
+        or max(abs(begin), abs(end)) * max(1, -(-new // old)) >= _MOST_TICKS
+        or longest * new >> 32 >= old
+    ):
+        raise InvalidMedia(
+            f"a fragment cannot last from {begin} to {end} of {old} ticks per second"
+        )
 
 
 def judged(
@@ -52,13 +74,15 @@ def judged(
     *,
     grace: Fraction,
     begun: bool,
+    connection: int,
+    now_ms: int,
 ) -> Part:
     """What becomes of ``fragment`` of ``track`` of ``stream``, which the index knows; both with the
     times that it counts the track in.
 
     ``grace``: seconds behind the end of the track within which a hole may still be filled;
-    ``begun``: whether its connection has brought fragments before. Raises ``Conflict`` when the
-    stream cannot go on with it.
+    ``begun``: whether its ``connection`` has brought fragments before; ``now_ms``: Unix time.
+    Raises ``Conflict`` when the stream cannot go on with it.
     """
     row = index.track(stream, fragment.track_ID)
     assert row is not None
@@ -76,6 +100,17 @@ def judged(
     ticks = max(int(grace * track.timescale), 2 * row.nominal)
     part.verdict = index.judge(row, fragment, ticks)
     if part.verdict is Verdict.ADDED:
+        why = objection(
+            index,
+            row.id,
+            track,
+            (part.media_ms(fragment.time), part.media_ms(part.end)),
+            connection=connection,
+            slack_ms=rescale(ticks, track.timescale, 1000),
+            now_ms=now_ms,
+        )
+        if why:
+            raise conflict(index, why, part)
         fitting = fitted(index, row, fragment, sparse=track.kind is Kind.TEXT)
         if fitting is None:
             part.verdict = Verdict.DUPLICATE

@@ -11,6 +11,7 @@ from sidecar.boxes.movie import SampleDefaults
 from sidecar.codecs.facts import Facts
 from sidecar.media.events import Event
 from sidecar.media.track import Kind
+from sidecar.units import rescale
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -37,6 +38,10 @@ class IncomingTrack:
     delay: int = 0
     name: str | None = None
     bitrate: int | None = None
+
+    def media_ms(self, ticks: int) -> int:
+        """Presentation time of decode time ``ticks``, ms."""
+        return rescale(ticks - self.edit_media_time, self.timescale, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Memory is bounded by what one header or one fragment may have; all else is passe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 from sidecar.boxes.fragment import Run
 from sidecar.boxes.piff import LIVE_SERVER_MANIFEST
@@ -49,7 +50,7 @@ class StreamParser:
     ) -> None:
         self._max_header = max_header
         self._max_fragment = max_fragment
-        self._cutter = BoxCutter(self._admit)
+        self._cutter = BoxCutter()
         self._reader = FragmentReader()
         self._described = header is not None
         if header is not None:
@@ -80,13 +81,25 @@ class StreamParser:
         if self._failed is not None:
             raise self._failed
         try:
-            for start, box in self._cutter.feed(memoryview(data)):
-                incoming = self._take(start, box)
-                if incoming is not None:
-                    yield incoming
+            yield from self._parsed(memoryview(data))
         except OriginError as error:
-            self._failed = error
+            self._fail(error)
             raise
+
+    def _parsed(self, data: memoryview) -> Iterator[Incoming]:
+        # The cutter does not keep what refers to the parser: both go with the connection, with all
+        # that has come of a fragment, not when garbage is collected.
+        for start, box in self._cutter.feed(data, self._admit):
+            incoming = self._take(start, box)
+            if incoming is not None:
+                yield incoming
+
+    def _fail(self, error: OriginError) -> None:
+        # The error itself refers to where it was raised, and so to what was parsed there.
+        self._failed = copy(error)
+        self._cutter.forget()
+        self._header, self._before, self._between = [], [], []
+        self._moof = self._initial = None
 
     def finish(self) -> list[Incoming]:
         """At the end of the stream: what is complete only there (an mdat without a size).

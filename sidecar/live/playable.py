@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -21,7 +21,9 @@ from sidecar.live.frontier import (
     leading,
     slack,
 )
+from sidecar.live.groups import are_closed
 from sidecar.live.index import PointIndex
+from sidecar.live.lengths import longest_of
 from sidecar.live.playable_eras import era_begins, eras_on
 from sidecar.live.said import LOOK_AHEAD, events_between, streams_carried
 from sidecar.live.tracks import Tracks
@@ -48,8 +50,10 @@ class Playable:
 
     ``begin``, ``end``: presentation times, seconds: of the first sample, and up to where all tracks
     have been received. ``received``: (end of each fragment of the grid, float64[n] seconds;
-    when it came, int64[n] Unix milliseconds). ``nominal``: usual length of a fragment, seconds.
-    ``events``: those of this time that manifests tell of, and what has been announced for later.
+    when it came, int64[n] Unix milliseconds). ``belated``: the same of fragments of all tracks
+    that came when players had been told of their time. ``nominal``: usual length of a fragment,
+    seconds. ``events``: those of this time that manifests tell of, and what has been announced for
+    later.
     ``carried``: schemes and values of those that stand in segments.
     ``eras``: those of it by their numbers, ascending; ``presentation`` is that of the last.
     ``tracks``: of each rendition, as the index numbers them.
@@ -60,11 +64,22 @@ class Playable:
     begin: Fraction
     end: Fraction
     received: tuple[NDArray[np.float64], NDArray[np.int64]]
+    belated: tuple[NDArray[np.float64], NDArray[np.int64]]
     nominal: Fraction
     events: tuple[Event, ...]
     carried: tuple[tuple[str, str], ...]
     eras: Mapping[int, Era]
     tracks: Sequence[int]
+
+    @property
+    def delay(self) -> Fraction:
+        """Seconds from when a fragment of the pictures is decoded to when it is presented; of the
+        first one that is at hand, as they are all alike."""
+        for one in self.presentation.of_kind(Kind.VIDEO):
+            offsets = one.track.samples.composition_offset
+            if offsets is not None:
+                return Fraction(int(offsets[0]), one.track.timescale)
+        return Fraction(0)
 
     def era_at(self, seconds: Fraction) -> int:
         """The number of the era in which what is presented just before ``seconds`` lies."""
@@ -159,6 +174,11 @@ class PlayableMaker:
             edge=newest if edge is None else edge,
             end=newest,
             chunked=filled[reference].is_chunked,
+            alike=[
+                track
+                for track in timed
+                if self._tracks.described(track).kind is self._tracks.described(reference).kind
+            ],
         )
         presentation, order = self._presentation(filled, first, manifest)
         grid = replace(grid, eras=era_begins(self._tracks, reference, grid, presentation, order))
@@ -179,13 +199,21 @@ class PlayableMaker:
             for selector, one in came.items()
             if one.any()
         }
+        open_groups = {
+            rendition.selector
+            for rendition, track in zip(presentation.renditions, order, strict=True)
+            if not are_closed(self._index, track)
+        }
         held = eras_on(self._index, self._tracks, reference, grid, presentation, order)
         return Playable(
             presentation=held[max(held)].presentation,
-            timeline=GrowingTimeline(presentation, grid, slacks, cuts, late),
+            timeline=GrowingTimeline(presentation, grid, slacks, cuts, late, open_groups),
             begin=max(Fraction(0), begin),
             end=newest if ended else end,
             received=(grid.time[1:], grid_columns.received_ms),
+            belated=self._belated(
+                {track: filled[track].fragments(first[track]) for track in order}
+            ),
             nominal=grid.nominal,
             events=events,
             carried=streams_carried(self._index, begin),
@@ -201,6 +229,20 @@ class PlayableMaker:
             {track: self._tracks.presented(track, one.end) for track, one in columns.items()},
             {track: max(behind, self._tracks.length_of(track)) for track in columns},
         )
+
+    def _belated(
+        self, columns: Mapping[int, FragmentColumns]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Of fragments that were late, when they end, seconds, and when they came, ms."""
+        ends, came = [np.empty(0)], [np.empty(0, dtype=np.int64)]
+        for track, one in columns.items():
+            of_track = one.late > Lateness.IN_TIME
+            if of_track.any():
+                described = self._tracks.described(track)
+                ticks = one.time[1:][of_track] - described.edit_media_time
+                ends.append(ticks / described.timescale)
+                came.append(one.received_ms[of_track])
+        return np.concatenate(ends), np.concatenate(came)
 
     def _slack(self, track: int) -> Fraction:
         """Seconds by which the fragments of a track may begin before or behind those of others."""
@@ -222,6 +264,11 @@ class PlayableMaker:
         }
         return first | {reference: begin}
 
+    def _longest(self, track: int) -> Fraction:
+        """Seconds that no fragment of ``track`` is longer than."""
+        timescale = self._tracks.described(track).timescale
+        return Fraction(longest_of(self._index, track), timescale)
+
     def _grid(
         self,
         track: int,
@@ -231,7 +278,9 @@ class PlayableMaker:
         edge: Fraction,
         end: Fraction,
         chunked: bool,
+        alike: Iterable[int],
     ) -> Grid:
+        """``alike``: the tracks that segments may come to follow."""
         one = self._tracks.described(track)
         extent = self._index.extent(track)
         first = int(fragments.sequence[0])
@@ -240,6 +289,7 @@ class PlayableMaker:
             sequence=fragments.sequence,
             gap=fragments.gap,
             nominal=self._tracks.length_of(track),
+            longest=max(self._longest(one) for one in alike),
             tolerance=float(
                 NEARLY * frame_length(one.facts) if isinstance(one.facts, AudioFacts) else TOLERANCE
             ),

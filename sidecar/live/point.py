@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sidecar.errors import Conflict, StorageError
 from sidecar.live import ledger, retention
+from sidecar.live.archive import archive_files
 from sidecar.live.connection import Connection
 from sidecar.live.index import PointIndex
 from sidecar.live.ledger import ConnectionState
@@ -58,7 +59,7 @@ class Point:
         try:
             with index.transaction():
                 ledger.disown(index, owner.is_alive)
-            recovered = recover(index, settings.sync) + check_sizes(index)
+            recovered = _strays(index, path) + recover(index, settings.sync) + check_sizes(index)
             writer = PointWriter(index, settings, owner)
             # Who died may have committed something and not said so.
             writer.touch(now_ns)
@@ -106,9 +107,7 @@ class Point:
     def is_fed(self) -> bool:
         """Whether an encoder is connected, to this or another process."""
         with self._writer.lock:
-            return bool(self._connections) or any(
-                map(self._writer.is_open, ledger.connections(self._writer.index))
-            )
+            return bool(self._connections) or self._writer.owner.others_are_fed()
 
     def header(self, stream: str) -> bytes | None:
         """``Header.data`` of the newest header of ``stream``, for encoders that send it once and
@@ -123,9 +122,15 @@ class Point:
         """A connection of an encoder that is about to send ``stream``. ``identifier``: what tells
         it from others that send the same, the same when it comes again."""
         with self._writer.lock:
-            connection = Connection(self._writer, stream, identifier, self._connections.discard)
+            connection = Connection(self._writer, stream, identifier, self._forget)
             self._connections.add(connection)
+            self._writer.owner.tell_fed(True)
             return connection
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._writer.owner.tell_fed(False)
 
     # What operators do
 
@@ -214,3 +219,12 @@ class Point:
                 retention.forget(self._writer.index, paths)
 
         return note
+
+
+def _strays(index: PointIndex, manifest: Path) -> Report:
+    """Archive files of an index that was lost, if ``index`` is a new one."""
+    strays = archive_files(manifest) if index.next_file == 1 else []
+    if not strays:
+        return Report()
+    line = f"the index is empty: it knows none of {len(strays)} archive files, {strays[0].name} .."
+    return Report(0, (line,))

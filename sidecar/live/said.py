@@ -26,6 +26,8 @@ _NEAR_US = 50_000
 MAX_ROWS = 1 << 16
 _MAX_LISTED = 1 << 10
 _MAX_STREAMS = 64
+# When an event was last added, Unix milliseconds: a setting.
+SAID_MS = "said_ms"
 _EVENT = "scheme, value, event_id, time, duration, timescale, data, inband, known_us"
 
 

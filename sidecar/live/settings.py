@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from sidecar.media.options import Options
+from sidecar.media.options import DEFAULT_WINDOW, Options
 
-# What manifests list of a point that says nothing: pure live.
-DEFAULT_WINDOW = Fraction(30)
 # What is kept beyond the window: a player fetches what a playlist listed for a while after.
 MARGIN = 60
 # Files of a point that does not keep everything: an eighth of it, so that no more than that is kept

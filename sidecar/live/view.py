@@ -65,6 +65,17 @@ class PointView:
                 ends.append(self._tracks.presented(track, extent.end))
         return (max(Fraction(0), min(begins)), max(ends)) if begins else None
 
+    @property
+    def begun(self) -> Fraction:
+        """When the first sample of the point was decoded, seconds of the presentation, whatever is
+        left of that. There must be something."""
+        said = self._index.setting("begun")
+        if said is not None:
+            return Fraction(said)
+        extent = self.extent
+        assert extent is not None
+        return extent[0]
+
     def time_of(self, sequence: int) -> Fraction | None:
         """Presentation time, seconds, at which the first fragment of the grid from number
         ``sequence`` on begins, or None when there is none."""

@@ -89,7 +89,12 @@ class PointWriter:
 
     def is_open(self, one: ConnectionRow) -> bool:
         """Whether an encoder holds the connection, to this or another process."""
-        return one.state is ConnectionState.OPEN and self.owner.is_alive(one.owner)
+        departed = (number for number, _ in self._departed)
+        return (
+            one.state is ConnectionState.OPEN
+            and one.id not in departed
+            and self.owner.is_alive(one.owner)
+        )
 
     def depart(self, connection: int, state: ConnectionState) -> None:
         """The connection is over. Never fails: what cannot be noted now is noted later."""
@@ -98,6 +103,10 @@ class PointWriter:
             self.note_departures()
         except StorageError:
             return
+
+    def returned(self, connection: int) -> None:
+        """The connection is open again: that it was over need not be noted any more."""
+        self._departed = [one for one in self._departed if one[0] != connection]
 
     def note_departures(self) -> None:
         if self._departed:
@@ -108,7 +117,8 @@ class PointWriter:
 
     def retain(self, now_ns: int) -> None:
         """Removes some of what is older than what is kept."""
-        kept, newest = self.settings.kept, retention.newest_ms(self.index)
+        kept = self.settings.kept
+        newest = None if kept is None else retention.confirmed_ms(self.index)
         if kept is None or newest is None:
             return
         horizon = newest - int(1000 * kept)

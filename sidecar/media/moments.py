@@ -18,6 +18,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The end of the year 9998: Python's dates end with 9999.
 LATEST = 253_370_764_800
+# Seconds that are more than this, a year, count from 1970: so do the times of media, and moments.
+DATED = 365 * 86400
 ALLOWED = "seconds, HH:MM:SS or a date and time like 2018-12-06T12:55:00Z"
 
 
@@ -41,13 +43,15 @@ class Moment:
 
 
 def parse_moment(text: str) -> Moment:
-    """The moment ``text``: ``15``, ``1.5``, ``00:00:15.000``, ``2018-12-06T12:55:00Z``.
+    """The moment ``text``: ``15``, ``1.5``, ``00:00:15.000``, ``2018-12-06T12:55:00Z`` or, the same
+    in seconds since 1970, ``1544100900``.
 
     A date and time without a zone is UTC. Raises ``ValueError`` for anything else.
     """
     word = text.strip()
     if _SECONDS.fullmatch(word):
-        return Moment(Fraction(word))
+        seconds = Fraction(word)
+        return Moment(seconds, dated=seconds > DATED)
     clock = _CLOCK.fullmatch(word)
     if clock is not None:
         return Moment(int(clock[1]) * 3600 + int(clock[2]) * 60 + Fraction(clock[3]))

@@ -27,6 +27,10 @@ _SEGMENT_OPTIONS = sorted(
     (option.names_segments, name) for name, option in OPTIONS.items() if option.names_segments
 )
 
+# What manifests list of a publishing point that says nothing, seconds: pure live.
+DEFAULT_WINDOW = Fraction(30)
+_WINDOW = "dvr_window_length"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -134,6 +138,7 @@ def parse_options(head: Mapping[str, str], query: str) -> Options:
                 raise BadRequest(str(error)) from None
             asked[name] = asked.get(name, ()) + value if option.repeats else value
 
+    _cap_window(values, asked)
     clip = _clip(asked)
     changed = {name: value for name, value in asked.items() if values.get(name) != value}
     queries = {
@@ -160,6 +165,13 @@ def parse_options(head: Mapping[str, str], query: str) -> Options:
         key_frame_query="&".join(playlists + moments),
         warnings=tuple(warnings),
     )
+
+
+def _cap_window(values: Mapping[str, Any], asked: dict[str, Any]) -> None:
+    """Of what the manifest lists of its window a request may ask for less, not for more."""
+    window = asked.pop(_WINDOW, None)
+    if window is not None:
+        asked[_WINDOW] = min(window, values.get(_WINDOW) or DEFAULT_WINDOW)
 
 
 def _clip(asked: Mapping[str, Any]) -> tuple[Moment | None, Moment | None]:

@@ -136,6 +136,9 @@ class Plan:
     that inline bytes were made from, for bodies so large that a hash of them costs more than making
     them; None: the bytes say it themselves. ``last_modified``: Unix seconds, None: as the sources
     were. ``expires_ms``: when asking again may say more, Unix milliseconds, 0 = not said.
+    ``describes``: it says how other media is decoded, is what it is as long as that is there, and
+    was not received itself. ``max_age``: for so long, seconds, from each request on, a copy is as
+    good as asking, 0 = ``expires_ms`` says it.
     """
 
     parts: tuple[Part, ...]
@@ -145,6 +148,8 @@ class Plan:
     made_from: bytes | None = None
     last_modified: int | None = None
     expires_ms: int = 0
+    describes: bool = False
+    max_age: int = 0
 
     @property
     def length(self) -> int:

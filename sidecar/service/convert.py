@@ -185,6 +185,8 @@ def write_plan(
     message.length = length
     if plan.expires_ms:
         message.expires_ms = plan.expires_ms
+    if plan.max_age:
+        message.max_age = plan.max_age
     message.etag = f'"{digest.hexdigest()[:20]}"'
     for name, value in plan.headers:
         message.headers.add(name=name, value=value)

@@ -44,6 +44,8 @@ _CREATES = "origin_create_points"
 _RETRY, _RETRIES = 0.5, 20
 # What a probe may send to the point itself; an encoder whose URL lacks its stream sends more.
 _PROBE_BYTES = 4 << 10
+# Bytes that are parsed between two looks at the clock, and for how long others wait meanwhile.
+_PARSED_AT_ONCE, _TURN_NS = 16 << 10, 5_000_000
 # When this process ends: how long a body may be silent before it is given up, and how long it may
 # go on, seconds.
 _QUIET, _MOST = 0.2, 2.0
@@ -142,6 +144,18 @@ class Ingest:
             await source.close(state, reason)
 
 
+async def parse(parser: StreamParser, data: bytes, found: deque[Incoming]) -> None:
+    """Adds to ``found`` what is complete with ``data``, and lets others go on in between: there may
+    be a box for each eight bytes. Raises as ``StreamParser.feed``; what came before is found."""
+    began = monotonic_ns()
+    view = memoryview(data)
+    for at in range(0, len(view), _PARSED_AT_ONCE):
+        if monotonic_ns() - began > _TURN_NS:
+            await asyncio.sleep(0)
+            began = monotonic_ns()
+        found.extend(parser.feed(view[at : at + _PARSED_AT_ONCE]))
+
+
 class _Source:
     """One connection of an encoder, from its bytes to its point."""
 
@@ -185,7 +199,7 @@ class _Source:
         mistake = None
         self._metrics.received(len(data))
         try:
-            self._waiting.extend(self._parser.feed(data))
+            await parse(self._parser, data, self._waiting)
         except OriginError as error:
             mistake = error
         if self._waiting:

@@ -18,8 +18,13 @@ from sidecar.errors import BadRequest, Conflict, InvalidMedia, NotFound, Storage
 from sidecar.license.terms import LIVE
 from sidecar.live import documents, retention
 from sidecar.live.announced import announced
+from sidecar.live.archive import archive_files
+from sidecar.live.database import stamp_of
 from sidecar.live.index import PointIndex
+from sidecar.live.owner import is_fed
 from sidecar.live.point import Point
+from sidecar.live.recovery import overlook_lost
+from sidecar.live.retention import make_room
 from sidecar.live.statistics import StateFacts, connections_of, state_of, tracks_of
 from sidecar.live.writer import PointState
 from sidecar.media.moments import ALLOWED, parse_moment
@@ -33,7 +38,7 @@ from sidecar.media.server_manifest import (
 from sidecar.service.content import resolve, resolve_new
 from sidecar.service.licensing import DIRECTIVE, Licensing
 from sidecar.service.live import EXTENSIONS, read_point_manifest
-from sidecar.service.passed import Passed, answer
+from sidecar.service.passed import Passed, answer, is_full
 from sidecar.service.points import Points, deleted_of, note_deleted
 from sidecar.storage.whole import write_whole
 from sidecar.units import rescale
@@ -131,19 +136,16 @@ class PointApi:
         return answer(200 if existed else 201, text.encode(), kind=KIND)
 
     async def _delete(self, path: Path, asked: Passed) -> web.Response:
+        # Nothing is written to the index: its disk may be full, or it may be damaged.
         forced = "force" in _query(asked)
-        async with self._points.use(path) as one:
-
-            def check(point: Point) -> None:
-                if point.is_fed and not forced:
-                    raise Conflict("an encoder is connected: stop it first, or ?force")
-
-            await self._points.run(one, check)
+        if not forced and await asyncio.to_thread(is_fed, stamp_of(path.with_suffix(".db3"))):
+            raise Conflict("an encoder is connected: stop it first, or ?force")
+        named = await asyncio.to_thread(_media_of, path, forced=forced)
         await asyncio.to_thread(note_deleted, path)
         # Whoever comes from now on, to whatever process, finds no publishing point.
         await asyncio.to_thread(_remove, [path])
         await self._points.close_point(path)
-        await asyncio.to_thread(_remove_media, path)
+        await asyncio.to_thread(_remove_media, path, named, forced=forced)
         log.info("managed", path=asked.path, action="delete", by=asked.sender)
         return answer(200, b"the publishing point is deleted\n", kind=KIND)
 
@@ -158,27 +160,62 @@ class PointApi:
     async def _purge(self, path: Path, asked: Passed) -> str:
         given = _query(asked).get("t")
         if given is None:
-            await self._run(path, lambda point: point.purge_all(now_ns()))
+            await self._making_room(path, lambda point: point.purge_all(now_ns()), None)
             return "all media are removed"
         try:
             moment = parse_moment(given)
         except ValueError:
             raise BadRequest(f"t must be {ALLOWED}") from None
 
-        def purge(point: Point) -> int:
-            with closing(PointIndex.open(path.with_suffix(".db3"))) as index:
+        def before() -> int | None:
+            with suppress(NotFound), closing(PointIndex.open(path.with_suffix(".db3"))) as index:
                 zero = int(index.setting("epoch_ms") or 0)
                 if moment.dated:
-                    before = int(1000 * moment.seconds) - zero
-                else:
-                    before = int(1000 * moment.seconds) + _begin_ms(index)
-                    newest = retention.newest_ms(index)
-                    if newest is None or before > newest:
-                        raise BadRequest("t lies behind the end of the media")
-            return point.purge(now_ns(), before)
+                    return int(1000 * moment.seconds) - zero
+                wanted = int(1000 * moment.seconds) + _begin_ms(index)
+                newest = retention.newest_ms(index)
+                if newest is None or wanted > newest:
+                    raise BadRequest("t lies behind the end of the media")
+                return wanted
+            return None
 
-        count = await self._run(path, purge)
+        # Once: what is removed first to make room moves the begin.
+        before_ms = await asyncio.to_thread(before)
+        count = 0
+        if before_ms is not None:
+            horizon = before_ms
+            count = await self._making_room(
+                path, lambda point: point.purge(now_ns(), horizon), horizon
+            )
         return f"archive files that are removed: {count}"
+
+    async def _making_room(
+        self, path: Path, purge: Callable[[Point], int], before_ms: int | None
+    ) -> int:
+        """How many archive files ``purge`` removes. Where the disk is so full that this cannot be
+        written down, the oldest of them are deleted first. ``before_ms``: media time up to which
+        they may be, None = any."""
+
+        def delete() -> int | None:
+            if before_ms is None and is_fed(stamp_of(path.with_suffix(".db3"))):
+                raise Conflict("an encoder is connected")
+            try:
+                with closing(PointIndex.open(path.with_suffix(".db3"))) as index:
+                    return make_room(index, before_ms)
+            except OSError as error:
+                raise StorageError(f"cannot delete: {error.strerror}", path=str(path)) from error
+
+        first = 0
+        while True:
+            try:
+                return first + await self._run(path, purge)
+            except StorageError as error:
+                if not is_full(error):
+                    raise
+                deleted = await asyncio.to_thread(delete)
+                if deleted is None:
+                    raise
+                first += deleted
 
     async def _change_event(self, path: Path, asked: Passed) -> str:
         event = _query(asked).get("id")
@@ -250,6 +287,7 @@ def _document(path: Path, name: str, as_json: bool) -> bytes:
         facts = StateFacts(state=PointState.IDLE, updated_ms=None)
         return _written(name, as_json, facts, None)
     with closing(index):
+        overlook_lost(index)
         return _written(name, as_json, state_of(index), index)
 
 
@@ -276,13 +314,29 @@ def _begin_ms(index: PointIndex) -> int:
     return min(begins, default=0)
 
 
-def _remove_media(path: Path) -> None:
-    """Deletes what the index of the point at ``path`` knows, and the index."""
+def _media_of(path: Path, *, forced: bool) -> set[Path]:
+    """The archive files that the index of the point at ``path`` knows; ``forced``: and all others
+    that bear its name, whatever the index is like."""
+    names: set[str] = set()
+    try:
+        with closing(PointIndex.open(path.with_suffix(".db3"))) as index:
+            names.update(file.name for file in index.files())
+            names.update(str(name) for (name,) in index.all("SELECT name FROM doomed"))
+    except NotFound:  # nothing has come
+        pass
+    except StorageError:
+        if not forced:
+            raise
+    found = {path.with_name(name) for name in names}
+    return found | set(archive_files(path)) if forced else found
+
+
+def _remove_media(path: Path, named: set[Path], *, forced: bool) -> None:
+    """Deletes the files ``named``, what has been added since, and the index."""
     database = path.with_suffix(".db3")
-    with suppress(NotFound, StorageError), closing(PointIndex.open(database)) as index:
-        names = [file.name for file in index.files()]
-        names += [str(name) for (name,) in index.all("SELECT name FROM doomed")]
-        _remove([path.with_name(name) for name in names])
+    with suppress(StorageError):
+        named = named | _media_of(path, forced=forced)
+    _remove(sorted(named))
     _remove([database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-stamp")])
 
 

@@ -10,18 +10,22 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import structlog
+
 from sidecar.errors import FragmentNotAvailable, FragmentNotFound, InvalidMedia, NotFound
+from sidecar.formats.dash.events import is_told
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.live.archive_folder import ArchiveFolder
 from sidecar.live.database import stamp_of
 from sidecar.live.headers import read_header
 from sidecar.live.index import PointIndex
 from sidecar.live.playable import Playable
-from sidecar.live.said import events_carried
+from sidecar.live.recovery import overlook_lost
+from sidecar.live.said import SAID_MS, events_carried
 from sidecar.live.view import PointView
 from sidecar.media.events import Event
 from sidecar.media.moments import Moment
-from sidecar.media.options import Options, parse_options
+from sidecar.media.options import DEFAULT_WINDOW, Options, parse_options
 from sidecar.media.select import select
 from sidecar.media.server_manifest import ServerManifest, read_server_manifest
 from sidecar.mux.plan import CacheClass, Plan
@@ -36,8 +40,6 @@ from sidecar.timeline.growing import GrowingTimeline
 from sidecar.timeline.live import Carried, Live
 
 EXTENSIONS = frozenset({".isml"})
-# Of a publishing point that says nothing: pure live.
-DEFAULT_WINDOW = Fraction(30)
 MAX_MANIFEST_BYTES = 4 << 20
 # What is asked of a stream that is not archived is soon gone; else as good as never.
 _ARCHIVED_MS = 365 * 86_400_000
@@ -50,14 +52,17 @@ _AHEAD = 30
 _SMOOTH_TIMESCALE = 10_000_000
 # By so much, seconds, sound may end before the pictures that it came with.
 _NEAR = 0.25
-# When nothing more comes, so many segments stay listed before the window, or it would have gone on
-# while players load the last ones: dash.js knows by its length alone what is left of a list.
+# A window has so many segments at least (RFC 8216 6.2.2). When nothing more comes, as many stay
+# listed before it, or it would have gone on while players load the last ones: dash.js knows by its
+# length alone what is left of a list.
 _STAYING = 3
 _DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
 # How a row names the segment that it wants.
 _TIME, _NUMBER, _SELECTOR = "time", "number", "selector"
 # How a row names the era whose init segment it wants; none is era 0.
 _ERA = "era"
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -96,6 +101,7 @@ class PublishingPoint:
         self._recent: Playable | None = None
         self._ended = False
         self._epoch_ms = 0
+        self._said_ms = self._stopped_ms = 0
         self._stretches: OrderedDict[tuple[Fraction, Fraction, int], Playable] = OrderedDict()
         self.made = Made()
 
@@ -116,7 +122,7 @@ class PublishingPoint:
             options = self._refresh(question.args)
             if question.kind.lists:
                 return self._listing(question, options)
-            return self._asked(question, options, self._now_playable(), WHOLE, fixed=False)
+            return self._asked(question, options, self._now_playable(), WHOLE)
 
     def elsewhere(
         self, question: Question, request: Request, seconds: Fraction | None
@@ -130,7 +136,7 @@ class PublishingPoint:
                 return None
             begin = Fraction(int(when) // _BLOCK * _BLOCK)
             playable = self._stretch(begin, begin + _BLOCK, request.options)
-            return self._asked(question, request.options, playable, WHOLE, fixed=False)
+            return self._asked(question, request.options, playable, WHOLE)
 
     def seal(self, request: Request, plan: Plan) -> Sealed:
         """``plan`` with its bytes in real files, and what it holds as long as."""
@@ -140,8 +146,14 @@ class PublishingPoint:
         live = request.live
         with self._lock:
             parts = resolved(plan.parts, self._archive())
+        made = self._identity.mtime_ns // 1_000_000_000
+        if plan.describes:
+            # As long as the last segment that needs it, whenever that is.
+            kept = max(1, self._kept_ms(request.options) // 1000)
+            sealed = replace(plan, parts=parts, max_age=kept)
+            return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), made))
         if plan.cache_class is not CacheClass.MEDIA:
-            modified = plan.last_modified or self._identity.mtime_ns // 1_000_000_000
+            modified = plan.last_modified or made
             expires = 0 if live.ended else live.next_ms
             sealed = replace(plan, parts=parts, expires_ms=expires)
             return Sealed(plan=sealed, sources=SourceTable((self._identity, self._stamp), modified))
@@ -162,8 +174,14 @@ class PublishingPoint:
             self._identity = found
             self._close()
         options = parse_options(self._manifest.options, args)
+        fixed = self._index is not None and self._index.is_fixed
+        if fixed and identify_point(self.stamp) != self._stamp:
+            self._close()
         if self._index is None:
             self._index = PointIndex.open(self._path.with_suffix(".db3"))
+            lost = overlook_lost(self._index)
+            if lost.dropped:
+                log.warning("not all is there", point=str(self._path), what=lost.lines)
             kept = parse_options(self._manifest.options, "")
             self._view = PointView(
                 self._index,
@@ -179,6 +197,8 @@ class PublishingPoint:
             self._view.refresh()
             self._ended = self._index.setting("state") == "stopped"
             self._epoch_ms = int(self._index.setting("epoch_ms") or 0)
+            self._said_ms = int(self._index.setting(SAID_MS) or 0)
+            self._stopped_ms = int(self._index.setting("updated_ms") or 0) if self._ended else 0
             self._recent = None
             # They were made of what the index had then, and would not be asked for any more.
             self._stretches.clear()
@@ -220,25 +240,47 @@ class PublishingPoint:
         assert self._view is not None
         extent = self._view.extent
         assert extent is not None
-        edge = recent.end - (options.time_shift or 0)
-        window = _window(options)
-        if self._ended:
-            window += _STAYING * max(recent.nominal, _longest_minimum(options))
+        edge, ended = recent.end - (options.time_shift or 0), self._ended
+        some = _STAYING * max(recent.nominal, _longest_minimum(options))
+        window = depth = max(_window(options), some)
+        if ended:
+            window += some
         begin = max(extent[0], recent.before_holes(edge - window, edge))
-        fixed, ended = False, self._ended
+        since = None
         if options.clip_begin is not None:
-            begin, fixed = max(extent[0], self._seconds(options.clip_begin, extent[0])), True
+            since = max(self._view.begun, self._seconds(options.clip_begin))
+            begin = max(extent[0], since)
+        is_over = False
         if options.clip_end is not None:
-            wanted = self._seconds(options.clip_end, extent[0])
-            if wanted <= recent.end:
-                edge, ended = wanted, True
+            wanted = self._seconds(options.clip_end)
+            if wanted <= edge:
+                edge, ended, is_over = wanted, True, True
+                begin = extent[0] if since is None else begin
         if begin >= edge:
             raise NotFound("nothing has been received of this part of the presentation")
         playable = recent
         if begin < recent.begin:
             playable = self._stretch(begin, edge, options)
         clip = Clip(begin if question.kind.by_samples else playable.inside(begin), edge)
-        return self._asked(question, options, playable, clip, fixed=fixed, ended=ended)
+        gone = None
+        if since is not None:
+            depth = edge - begin
+            if begin - since > recent.nominal / 2 and not is_over:
+                # Where it began, or nearly, if fragments are not all as long as usual.
+                into = (since - self._view.begun) % (recent.nominal or 1)
+                gone = since - into + recent.delay
+        elif _is_on(question.directives.get(_DYNAMIC_DEPTH)):
+            depth = min(depth, edge - begin)
+        return self._asked(
+            question,
+            options,
+            playable,
+            clip,
+            depth=depth,
+            fixed=since is not None,
+            gone=gone,
+            ended=ended,
+        )
 
     def _asked(
         self,
@@ -247,14 +289,13 @@ class PublishingPoint:
         playable: Playable,
         clip: Clip,
         *,
-        fixed: bool,
+        depth: Fraction = Fraction(0),
+        fixed: bool = False,
+        gone: Fraction | None = None,
         ended: bool | None = None,
     ) -> Request:
         begin = playable.begin if clip.begin is None else clip.begin
         end = playable.end if clip.end is None else clip.end
-        depth = _window(options)
-        if _is_on(question.directives.get(_DYNAMIC_DEPTH)):
-            depth = min(depth, end - begin)
         presentation, known = playable.presentation, playable.eras
         if len(known) > 1 and clip.end is not None:
             presentation = known[playable.era_at(clip.end)].presentation
@@ -265,19 +306,27 @@ class PublishingPoint:
             known = {**known, number: self._view.era(playable, number)}
         ends, came = playable.received
         published = max((int(one) for one in came[ends <= float(end) + _NEAR][-1:]), default=0)
+        events = playable.events if options.timed_metadata else ()
+        ends, came = playable.belated
+        came = came[(ends > float(begin)) & (ends <= float(end) + _NEAR)]
+        told = sum(is_told(one, begin) for one in events) if question.kind.lists else 0
+        changed = max(published, self._stopped_ms, self._said_ms if told else 0, *map(int, came), 0)
         assert self._identity is not None
         live = Live(
             ended=self._ended if ended is None else ended,
             begin=begin,
             end=end,
             fixed_begin=fixed,
+            gone=gone,
             depth=depth,
             epoch_ms=self._epoch_ms,
             published_ms=published,
+            changed_ms=changed,
+            changes=told + len(came),
             next_ms=published + int(1000 * playable.nominal),
             created_ms=self._identity.mtime_ns // 1_000_000,
             arrivals=playable.received,
-            events=playable.events if options.timed_metadata else (),
+            events=events,
             streams_carried=playable.carried if options.timed_metadata else (),
             carried=self._carried() if options.timed_metadata else None,
             eras=known,
@@ -306,10 +355,11 @@ class PublishingPoint:
 
         return carried
 
-    def _seconds(self, moment: Moment, origin: Fraction) -> Fraction:
+    def _seconds(self, moment: Moment) -> Fraction:
+        assert self._view is not None
         if moment.dated:
             return moment.seconds - Fraction(self._epoch_ms, 1000)
-        return moment.seconds + origin
+        return moment.seconds + self._view.begun
 
     def _time_of(self, question: Question, request: Request) -> Fraction | None:
         """Where the segment lies that the virtual path names, seconds, if that can be told."""

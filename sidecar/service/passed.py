@@ -25,6 +25,8 @@ MAX_HEADER_BYTES = 64 << 10
 _TEXT = "text/plain; charset=utf-8"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _INSUFFICIENT_STORAGE = 507
+# The other one is that of the memory that processes share, a file as well.
+_NO_ROOM = frozenset(("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,5 +106,5 @@ def is_full(error: StorageError) -> bool:
     """Whether there was no room."""
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
-        return cause.sqlite_errorname == "SQLITE_FULL"
+        return getattr(cause, "sqlite_errorname", "") in _NO_ROOM
     return isinstance(cause, OSError) and cause.errno in _FULL

@@ -8,14 +8,12 @@ from fractions import Fraction
 import numpy as np
 
 from sidecar.errors import BadRequest
-from sidecar.media.moments import Moment
+from sidecar.media.moments import DATED, Moment
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation
 from sidecar.timeline.segments import SegmentList
 from sidecar.units import decimal
 
-# Media whose first time (seconds) is later than this was recorded with times since 1970.
-DATED = 365 * 86400
 # Samples among which the first one to be presented is: no codec reorders more pictures.
 _REORDERED = 64
 

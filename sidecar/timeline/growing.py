@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from sidecar.media.presentation import Presentation, Rendition
 from sidecar.media.track import Kind, Samples
-from sidecar.timeline.growing_cells import Cells, Grid, cells_of, step_of
+from sidecar.timeline.growing_cells import Cells, Grid, cells_of, longest_of, step_of
 from sidecar.timeline.growing_frames import frame_cells
 from sidecar.timeline.growing_text import text_cells
 from sidecar.timeline.muxed import MuxedSegments
 from sidecar.timeline.segmenter import SegmentPolicy, Timeline
 from sidecar.timeline.segments import SegmentList
 from sidecar.timeline.splices import Splice, moved, pictures_of
+
+# By which segments of sound are longer than those of the pictures: they end with a frame, seconds.
+_NEAR = Fraction(1, 20)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -43,12 +46,15 @@ class GrowingTimeline(Timeline):
         slack: Mapping[str, float],
         splices: Sequence[Splice] = (),
         late: Mapping[str, Late] | None = None,
+        open_groups: Collection[str] = (),
     ) -> None:
         """``slack``: of each selector, seconds by which fragments may begin before or behind those
         of the grid that they belong to. ``splices``: where segments are to end. ``late``: of the
-        selectors of which any came late."""
+        selectors of which any came late. ``open_groups``: the
+        selectors of pictures of which open groups have come."""
         super().__init__(presentation)
         self._late = late or {}
+        self._open = open_groups
         self._splices = splices
         self._grid = grid
         self._slack = slack
@@ -115,6 +121,12 @@ class GrowingTimeline(Timeline):
         ends = (self.segments(one, policy) for one in self.presentation.renditions)
         return max((one.end for one in ends if len(one)), default=Fraction(0))
 
+    def longest(self, policy: SegmentPolicy) -> Fraction:
+        """Seconds that segments of any rendition are told to be no longer than: the same as long as
+        encoders cut as they did, whatever is at hand."""
+        longest = longest_of(self._grid, self._cell(policy).step)
+        return longest + _NEAR if longest else longest
+
     @property
     def step(self) -> int:
         """Source fragments that make a segment of the policy that was last asked for: segment
@@ -177,6 +189,7 @@ class GrowingTimeline(Timeline):
                 self._grid,
                 slack=self._slack[rendition.selector],
                 cuts=cells.cuts.get(rendition.selector, ()),
+                closed=rendition.selector not in self._open,
             )
             late = self._late.get(rendition.selector)
             if found is not None and late is not None and late.filled.any():

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 # A minimum length of 4 s is met by two fragments of 1.96 s each.
 _SLACK = Fraction(1, 20)
+# One that is longer than usual by so much says that its encoder cuts where it likes: of such, so
+# much is left for longer ones, that what players are told does not change again and again.
+_UNEVEN, _LEFT = Fraction(5, 4), Fraction(9, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +39,9 @@ class Grid:
 
     ``time``: float64[n+1], decode times at which they begin, seconds, the last is the end;
     ``sequence``: int64[n], without a hole; ``gap``: bool[n], never received; ``nominal``: usual
-    length of a fragment, seconds. ``tolerance``: seconds by which a fragment may be shorter than
-    that. ``begins``: whether nothing lies before the first of them, so that a segment may begin
+    length of a fragment, seconds. ``longest``: that none has been longer than since the
+    presentation began, seconds. ``tolerance``: seconds by which a fragment may be shorter than is
+    usual. ``begins``: whether nothing lies before the first of them, so that a segment may begin
     there with fewer fragments than usual. ``until``: seconds up to which segments are complete in
     all tracks; infinite when no more will come. ``edge``: seconds up to which anything has been
     received, here or further on. ``end``: seconds at which the last sample of any track ends.
@@ -48,6 +52,7 @@ class Grid:
     sequence: NDArray[np.int64]
     gap: NDArray[np.bool_]
     nominal: Fraction
+    longest: Fraction
     tolerance: float
     begins: bool
     until: float
@@ -81,6 +86,17 @@ def step_of(grid: Grid, minimum: Fraction) -> int:
     return max(1, math.ceil(minimum / grid.nominal - _SLACK))
 
 
+def longest_of(grid: Grid, step: int) -> Fraction:
+    """Seconds that no cell of ``step`` fragments is longer than, now or before; 0 when that is not
+    known yet. Where fragments are not even, one of them may be longer than that by an eighth before
+    this changes; several together have more room anyway. Where an era began, whenever that was, a
+    cell may have taken in what is left of the one before it."""
+    longest = max(grid.nominal, grid.longest)
+    if step > 1:
+        return longest * (2 * step - 1 if grid.eras else step)
+    return longest * _LEFT if longest > grid.nominal * _UNEVEN else longest
+
+
 def cells_of(grid: Grid, step: int, move: Move) -> Cells:
     """The complete cells of ``grid`` of ``step`` fragments each, their boundaries moved by
     ``move``."""
@@ -112,7 +128,7 @@ def cells_of(grid: Grid, step: int, move: Move) -> Cells:
         # What is left of sound is no part of the last segment, which has been listed without.
         length = step * float(grid.nominal) or 1.0
         left = grid.end - float(time[-1])
-        more = max(1, round(left / length)) if left > grid.tolerance else 0
+        more = max(1, math.ceil((left - grid.tolerance) / length)) if left > grid.tolerance else 0
         time = np.append(time, time[-1] + length * np.arange(1, more + 1))
         time[-1] = max(time[-1], grid.end)
     reached = int(np.searchsorted(time, grid.until, side="right"))

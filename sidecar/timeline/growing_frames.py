@@ -33,12 +33,14 @@ def frame_cells(
     *,
     slack: float,
     cuts: Sequence[tuple[int, int]],
+    closed: bool,
 ) -> SegmentList | None:
     """The segments of ``track``, which has samples, in ``cells`` (at least one) of ``grid``; None
     when there are none. They follow each other: behind a cell without a sample comes none.
 
     ``slack``: seconds by which its fragments may begin before or behind those of the grid;
-    ``cuts``: those of its selector, as ``Cells.cuts`` has them. Cut by decode times, as encoders
+    ``cuts``: those of its selector, as ``Cells.cuts`` has them; ``closed``: as ``SegmentList`` has
+    it. Cut by decode times, as encoders
     cut: what is presented with the pictures of a segment but was sent with the next ones would keep
     every segment back by one.
     """
@@ -83,7 +85,7 @@ def frame_cells(
         timescale=timescale,
         first_sample=cut,
         start=_starts(track, cut),
-        closed=_is_closed(track, cut),
+        closed=closed,
         first_number=cells.first_number + lead + first,
         gap=_gaps(track, cut),
         era=None if cells.era is None else cells.era[lead + first :][: len(cut) - 1],
@@ -177,14 +179,6 @@ def _starts(track: Track, cut: NDArray[np.int64]) -> NDArray[np.int64]:
         starts - np.arange(len(starts))
     ) + np.arange(len(starts))
     return ascending
-
-
-def _is_closed(track: Track, cut: NDArray[np.int64]) -> bool:
-    offsets = track.samples.composition_offset
-    if offsets is None:
-        return True
-    times = track.presentation_time()
-    return bool((np.minimum.reduceat(times[: cut[-1]], cut[:-1]) == times[cut[:-1]]).all())
 
 
 def _gaps(track: Track, cut: NDArray[np.int64]) -> NDArray[np.bool_] | None:

@@ -33,10 +33,14 @@ class Live:
     ``ended``: nothing more will come within what the manifest lists: it is written like one of
     stored content (ENDLIST, static). ``begin``, ``end``: what manifests list, seconds of the
     presentation; the same as ``Request.clip``. ``fixed_begin``: the client asked for a begin that
-    stays (start-over), so the list only grows. ``depth``: length of the DVR window, seconds: what
-    the option says or, with ``usp_dynamic_time_shift_buffer_depth``, what there is of it.
+    stays (start-over), so the list only grows. ``gone``: where that began of which the begin is not
+    kept any more, seconds of the presentation; None when all of it is. ``depth``: length of the DVR
+    window, seconds: what the option says or, with a fixed begin or
+    ``usp_dynamic_time_shift_buffer_depth``, what there is of it.
     ``epoch_ms``: Unix milliseconds of presentation time 0; 0 for media with times since 1970.
     ``published_ms``: when the newest of what is listed was received, Unix milliseconds.
+    ``changed_ms``: when that, or what is told of it, was last made another one, by an event or by
+    what came belatedly too; ``changes``: how often by these, of what is listed.
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
     ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
     ``events``: what manifests are to tell of, by time; ``carried``: of a segment, what stands in
@@ -50,9 +54,12 @@ class Live:
     begin: Fraction
     end: Fraction
     fixed_begin: bool
+    gone: Fraction | None = None
     depth: Fraction
     epoch_ms: int
     published_ms: int
+    changed_ms: int
+    changes: int
     next_ms: int
     created_ms: int
     events: tuple[Event, ...] = ()
@@ -60,6 +67,11 @@ class Live:
     carried: Carried | None = None
     arrivals: tuple[NDArray[np.float64], NDArray[np.int64]]
     eras: Mapping[int, Era]
+
+    @property
+    def only_grows(self) -> bool:
+        """Whether nothing that is listed is ever removed."""
+        return self.fixed_begin and self.gone is None
 
     def received_ms(self, end: Fraction) -> int:
         """When the last part of a segment that ends at ``end`` (presentation time, seconds) came,

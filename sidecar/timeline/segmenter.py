@@ -104,6 +104,11 @@ class Timeline:
         renditions = self.presentation.renditions
         return max((self.segments(r, policy).end for r in renditions), default=Fraction(0))
 
+    def longest(self, policy: SegmentPolicy) -> Fraction:
+        """Seconds that segments of any rendition are told to be no longer than, whether they are
+        listed or not; 0: nothing but what is listed is known, or counts."""
+        return Fraction(0)
+
     def _cut(self, policy: SegmentPolicy) -> _Cut:
         with self._lock:
             cut = self._cuts.get(policy)

@@ -18,7 +18,8 @@ class SegmentList:
     - ``start``: int64[n+1], ``timescale``; presentation time of segment k (its earliest, at least
       0); start[n] is the end of the last. The duration of k is start[k+1] - start[k].
     - ``closed``: no segment holds samples that are presented before its first one (SAP type 1), so
-      each can be decoded by itself; an open GOP's leading pictures need the GOP before.
+      each can be decoded by itself; an open GOP's leading pictures need the GOP before. In live
+      presentations nor has any that came before.
     - ``first_number``: number of segment 0 in playlists and URLs; the others follow on. In live
       presentations a pure function of time, whatever part of them is at hand.
     - ``era``: int64[n], of live presentations: how often what samples are decoded by had changed by

@@ -8,6 +8,7 @@ import sys
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,14 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from sidecar.live.said import add_event
+from sidecar.media.events import SCTE35, Event
 from tests.support.dash_schema import dash_schema
+from tests.support.events import splice_insert
 from tests.support.frames import Frame, decode
 from tests.support.hls import attributes, read_master
 from tests.support.live_media import CMAF, SMOOTH, Encoding, pushed
-from tests.support.live_origin import Origin, opened, pieces, push_all, without_end
+from tests.support.live_origin import NOW, SECOND, Origin, opened, pieces, push_all, without_end
 from tests.support.live_players import MPD
 from tests.support.media import ROOT
 
@@ -386,3 +390,28 @@ def test_periods_follow_each_other(
         given = (period.get("id"), period.get("start"), period.get("duration"))
         found += [(*given, begin) for begin in begins]
     assert found == expected
+
+
+def test_an_event_stands_in_the_period_that_it_lies_in(tmp_path: Path) -> None:
+    options = {"archiving": "true", "dvr_window_length": 60, "timed_metadata": "true"}
+    with opened(tmp_path / "media", **options) as point:
+        set_up_anew(point, ended=False)
+        writer = point.point._writer
+        with writer.index.transaction():
+            for at in (SECONDS - 4, SECONDS, SECONDS + 1, 3 * SECONDS):
+                cue = splice_insert(at, duration=90_000)
+                add_event(
+                    writer.index,
+                    Event(
+                        scheme=SCTE35, value="", id=at, data=cue, time=at, duration=1,
+                        timescale=1, inband=True, known=Fraction(0),
+                    ),
+                )  # fmt: skip
+        writer.touch(NOW + 3 * SECONDS * SECOND)
+        root = etree.fromstring(point.get(".mpd").body)
+        assert root.get("type") == "dynamic"
+        found = [
+            [int(one.get("presentationTime", "")) for one in period.iter(f"{MPD}Event")]
+            for period in root.findall(f"{MPD}Period")
+        ]
+        assert found == [[SECONDS - 4], [SECONDS, SECONDS + 1, 3 * SECONDS]]

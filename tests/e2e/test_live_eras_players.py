@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
 from tests.support.browser import LiveJob, missing, watch
-from tests.support.live_encoder import CMAF, ladder, push
+from tests.support.live_encoder import CMAF, Ladder, ladder, push
 from tests.support.live_players import hls
 from tests.support.media import FRAME_RATE
 from tests.support.stack import Stack, eventually, origin, start
 
-pytestmark = pytest.mark.browser
+# With the wait for the machine.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(840)]
 
 SECONDS = 12
 # Players begin when so many segments are listed, and the first encoder dies behind so many.
@@ -35,25 +38,28 @@ LATE = {"hls.js, fragmented MP4": range(6), "hls.js, transport streams": range(2
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def reports(
+    tmp_path_factory: pytest.TempPathFactory, alone: Callable[[], AbstractContextManager[None]]
+) -> dict[str, dict[str, Any]]:
     reason = missing()
     if reason is not None:
         pytest.skip(reason)
+    source = ladder(SECONDS)
+    other = ladder(SECONDS, high=(640, 360), low=(200, 112))
     media = tmp_path_factory.mktemp("live")
     made = origin("create", "-o", media / "ch.isml", "--archiving=true", "--dvr_window_length=60")
     assert made.returncode == 0, made.stderr
     stack = start(tmp_path_factory.mktemp("run"), media)
     try:
-        with ThreadPoolExecutor() as executor:
-            return _watched(stack, executor)
+        with alone(), ThreadPoolExecutor() as executor:
+            return _watched(stack, source, other, executor)
     finally:
         stack.stop()
 
 
-def _watched(stack: Stack, executor: ThreadPoolExecutor) -> dict[str, dict[str, Any]]:
-    # Before the clock runs: where they are not in the cache yet, making them takes a while.
-    source = ladder(SECONDS)
-    other = ladder(SECONDS, high=(640, 360), low=(200, 112))
+def _watched(
+    stack: Stack, source: Ladder, other: Ladder, executor: ThreadPoolExecutor
+) -> dict[str, dict[str, Any]]:
     loaded, begin = threading.Event(), threading.Event()
     jobs = [
         LiveJob(player=player, url=f"{stack.base}/ch.isml/{path}", seconds=SECONDS)

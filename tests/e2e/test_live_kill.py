@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,11 @@ from tests.kill.sent import Sent, encoded
 from tests.support.live_origin import Origin, opened
 
 
-def test_nothing_that_was_committed_is_lost() -> None:
-    figures = run(Scale(kills=10, workers=3, pause=0.3, speed=1, seed=20261123))
+@pytest.mark.timeout(840)  # with the wait for the machine
+def test_nothing_that_was_committed_is_lost(
+    alone: Callable[[], AbstractContextManager[None]],
+) -> None:
+    figures = run(Scale(kills=10, workers=3, pause=0.3, speed=1, seed=20261123), alone)
     assert figures.wrong == []
     assert sum(figures.kills.values()) == 10
     assert figures.reconnects

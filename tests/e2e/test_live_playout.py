@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,9 @@ from tests.support.live_encoder import CMAF, SMOOTH, Ladder, ladder, push
 from tests.support.live_players import FORMATS, Listing, dash, hls
 from tests.support.media import FRAME_RATE
 from tests.support.stack import Stack, eventually, origin, start
+
+# With the wait for the machine.
+pytestmark = pytest.mark.timeout(840)
 
 SECONDS = int(os.environ.get("ORIGIN_LIVE_SECONDS", "37"))
 # Each player plays so much of that without a stall, at the speed of life.
@@ -61,7 +65,9 @@ class Pushed:
 
 
 @pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
+def pushed(
+    tmp_path_factory: pytest.TempPathFactory, alone: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Pushed]:
     source = ladder(SECONDS)
     media = tmp_path_factory.mktemp("live")
     for name in POINTS:
@@ -70,8 +76,9 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
         assert made.returncode == 0, made.stderr
     stack = start(tmp_path_factory.mktemp("run"), media)
     try:
-        with ThreadPoolExecutor() as executor:
-            yield _push(stack, source, executor)
+        with alone(), ThreadPoolExecutor() as executor:
+            found = _push(stack, source, executor)
+        yield found
     finally:
         stack.stop()
 
@@ -123,6 +130,8 @@ def _push(stack: Stack, source: Ladder, executor: ThreadPoolExecutor) -> Pushed:
     statistics = {}
     for encoder, name in ((first, "two"), (alone, "one")):
         encoder.finish(SECONDS + 30)
+        # It does not wait until all that it has sent is taken in.
+        eventually(lambda name=name: _has_ended(client, name), "the end of the stream")
         statistics[name] = _statistics(client, name)
     client.close()
     reports = watched.result() if watched else []
@@ -153,6 +162,10 @@ def _statistics(client: Client, name: str) -> dict[str, Any]:
     answer = client.request(f"/{name}.isml/statistics", headers=wanted)
     found: dict[str, Any] = json.loads(answer.body)
     return found
+
+
+def _has_ended(client: Client, name: str) -> bool:
+    return any(one["state"] == "ended" for one in _statistics(client, name)["connections"])
 
 
 def _brought(client: Client, name: str) -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
+from tests.support.events import emsg, splice_insert
 from tests.support.frames import Frame, decode, dropped
 from tests.support.live_media import (
     CMAF,
@@ -21,7 +24,7 @@ from tests.support.live_media import (
     pushed,
     pushed_file,
 )
-from tests.support.live_origin import Origin, opened, pieces, push_all, without_end
+from tests.support.live_origin import NOW, SECOND, Origin, opened, pieces, push_all, without_end
 from tests.support.live_players import FORMATS, Listing, dash, hls, smooth
 
 ENCODINGS = {
@@ -269,6 +272,46 @@ def test_when_it_is_over_it_is_as_stored(kind: str, tmp_path: Path) -> None:
         assert all(abs(one.duration - 12) < 0.15 for one in everything)
 
 
+def version(point: Origin) -> tuple[bytes, str, int]:
+    reply = point.get(".mpd")
+    published = etree.fromstring(reply.body).get("publishTime", "")
+    return reply.body, published, reply.plan.last_modified
+
+
+def test_every_change_of_an_mpd_is_a_new_version(tmp_path: Path) -> None:
+    cue = emsg(time=20 * 90_000, data=splice_insert(7, duration=90_000), duration=90_000)
+    whole = pieces(without_end(pushed(SMOOTH)))
+    header, fragments = whole[0], whole[1:]
+    versions: list[list[tuple[bytes, str, int]]] = []
+    for name in ("one", "other"):
+        found: list[tuple[bytes, str, int]] = []
+        versions.append(found)
+        with opened(
+            tmp_path / name, archiving="true", dvr_window_length=60, timed_metadata="true"
+        ) as point:
+            for now, piece in (header, *fragments[:8], *fragments[12:]):
+                point.push(piece, now=now)
+            found.append(version(point))
+            # What another encoder has: of a hole, and nothing new but a cue.
+            point.push(header[1], now=14, encoder="second")
+            for _, piece in fragments[8:12]:
+                point.push(piece, now=14, encoder="second")
+            found.append(version(point))
+            point.push(cue + fragments[-2][1], now=16, encoder="second")
+            found.append(version(point))
+            point.push(cue + fragments[-1][1], now=18, encoder="second")
+            found.append(version(point))
+            point.point.stop(NOW + 20 * SECOND)
+            found.append(version(point))
+    bodies, published, modified = zip(*versions[0], strict=True)
+    assert bodies[2] == bodies[3]
+    times = [datetime.fromisoformat(one) for one in published[:4]]
+    assert times[0] < times[1] < times[2] == times[3]
+    assert modified[0] < modified[1] < modified[2] == modified[3] < modified[4]
+    # Origins that were sent the same say the same.
+    assert versions[0] == versions[1]
+
+
 def test_what_caches_are_told(ongoing: Origin) -> None:
     manifests = [".mpd", "Manifest", ".m3u8", hls(get_from(ongoing))[0].name]
     newest = 1_700_000_012_000
@@ -285,5 +328,17 @@ def test_what_caches_are_told(ongoing: Origin) -> None:
                 assert newest - 8000 <= plan.last_modified * 1000 <= newest
                 # Everything is archived.
                 assert plan.expires_ms > newest + 10**9
+    made = ongoing.path.stat().st_mtime_ns // 10**9
+    tags = set()
+    for query in ("hls_fmp4", "hls_fmp4&vbegin=1"):
+        for one in hls(get_from(ongoing), query):
+            plan = ongoing.get(one.init).plan
+            assert plan.last_modified == made
+            # As long as what it describes, from each request on, however old the plan is.
+            assert (plan.expires_ms, plan.max_age) == (0, 365 * 86400)
+            tags.add((one.name, plan.etag))
+    assert {ongoing.get(one.init).plan.etag for one in dash(get_from(ongoing))} == {
+        tag for _, tag in tags
+    }
     over = ongoing.get(".mpd?vbegin=2&vend=5").plan
     assert over.expires_ms == 0

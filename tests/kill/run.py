@@ -22,6 +22,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,8 +102,13 @@ _CHANNELS = (
 _WATCHED = (("hls", "hls_fmp4"), ("hls", ""), ("dash", ""), ("smooth", ""))
 
 
-def run(scale: Scale) -> Figures:
-    """Kills as many processes as ``scale`` says and looks at what has become of everything."""
+def run(
+    scale: Scale, storm: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+) -> Figures:
+    """Kills as many processes as ``scale`` says and looks at what has become of everything.
+
+    ``storm``: what is entered while that is pushed.
+    """
     began = time.monotonic()
     sent = encoded(scale.speed * (60 + _SLOWEST * scale.kills))
     figures = Figures()
@@ -118,14 +124,19 @@ def run(scale: Scale) -> Figures:
                 raise RuntimeError(made.stderr)
         stack = start(Path(scratch) / "run", media, workers=scale.workers)
         try:
-            _storm(stack, scale, sent, figures)
+            with storm():
+                encoders, committed, seen = _storm(stack, scale, sent, figures)
+            _judge(stack, encoders, committed, seen, figures)
         finally:
             stack.stop()
     figures.seconds = time.monotonic() - began
     return figures
 
 
-def _storm(stack: Stack, scale: Scale, sent: dict[str, Sent], figures: Figures) -> None:
+def _storm(
+    stack: Stack, scale: Scale, sent: dict[str, Sent], figures: Figures
+) -> tuple[dict[str, list[Encoder]], dict[str, Committed], Seen]:
+    """What was sent, what is in the archives and what players saw, by the names of channels."""
     port = int(stack.base.rpartition(":")[2])
     begin = time.monotonic() + 1
     arrivals = threading.Semaphore(0)
@@ -174,6 +185,16 @@ def _storm(stack: Stack, scale: Scale, sent: dict[str, Sent], figures: Figures) 
     figures.wrong += seen.wrong
     for one in threads:
         figures.wrong += one.refused
+    return encoders, committed, seen
+
+
+def _judge(
+    stack: Stack,
+    encoders: dict[str, list[Encoder]],
+    committed: dict[str, Committed],
+    seen: Seen,
+    figures: Figures,
+) -> None:
     for channel in _CHANNELS:
         rows = committed[channel.name]
         figures.committed += len(rows.rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,15 +51,19 @@ class Sent:
         return found
 
 
-def encoded(seconds: float) -> dict[str, Sent]:
-    """``seconds`` of picture and sound, in each of the forms that encoders send."""
+def encoded(seconds: float, key_frames: Sequence[float] = ()) -> dict[str, Sent]:
+    """``seconds`` of picture and sound, in each of the forms that encoders send. ``key_frames``:
+    when there are some, seconds, if groups are not all alike."""
+    group = round(seconds * RATE) if key_frames else GROUP
+    forced = ("-force_key_frames", ",".join(map(str, key_frames))) if key_frames else ()
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.mkv"
         _run(
             *("-f", "lavfi", "-i", f"testsrc2=s=96x54:r={RATE}:d={seconds}"),
             *("-f", "lavfi", "-i", f"sine=sample_rate=48000:d={seconds}"),
             *("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"),
-            *("-x264-params", f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0"),
+            *("-x264-params", f"keyint={group}:min-keyint={group if not forced else 1}:scenecut=0"),
+            *forced,
             *("-c:a", "aac", "-b:a", "64k", str(whole)),
         )
         found = {}

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,20 @@ def test_304_and_416_say_what_they_must(stack: FakeStack, client: Client) -> Non
     assert failed.status == 412
     whole = client.request(target, headers={"Range": "bytes=0-9", "If-Range": '"other"'})
     assert (whole.status, len(whole.body)) == (200, 1000)
+
+
+def test_how_long_a_copy_is_good_may_count_from_each_request(
+    stack: FakeStack, client: Client
+) -> None:
+    path = media(stack, "lasting.mp4", 1000)
+    for max_age, expires_ms, said in ((90, 0, 90), (90, 1000, 90), (0, 1000, 1)):
+        plan(stack, ranges(path, [(0, 1000)], max_age=max_age, expires_ms=expires_ms))
+        target = f"/lasting.ism/hls/t-{max_age + expires_ms}.m4s"
+        for _ in range(2):
+            headers = client.get(target).headers
+            assert headers["cache-control"] == f"max-age={said}"
+            sent, ends = (parsedate_to_datetime(headers[it]) for it in ("date", "expires"))
+            assert abs((ends - sent).total_seconds() - said) <= 1
 
 
 def test_an_empty_body(stack: FakeStack, client: Client) -> None:

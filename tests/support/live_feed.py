@@ -107,17 +107,31 @@ class Feed:
             self.index.put_header("main", self._header, 0)
             self.index.add_file("main", 1, "ch-main-1.mp4", 0)
             self.index.set("epoch_ms", str(epoch_ms))
+            self.index.set("begun", str(begin))
         content = Content(
             root=str(folder), path=str(path), asked=str(path), name="ch", is_manifest=True
         )
         self.point = PublishingPoint(content, MediaReader())
         self._stamps = 0
 
-    def push(self, *numbers: int, only: Sequence[int] = ()) -> None:
-        """Fragments ``numbers`` of all tracks, or of ``only`` some (track_IDs)."""
+    def push(self, *numbers: int, only: Sequence[int] = (), leading: bool = False) -> None:
+        """Fragments ``numbers`` of all tracks, or of ``only`` some (track_IDs). ``leading``: the
+        second picture of each is shown before the first."""
         for number in numbers:
             for track_id in only or self.tracks:
-                self._add(self.tracks[track_id], number)
+                self._add(self.tracks[track_id], number, leading=leading)
+        self._changed()
+
+    def lose(self, number: int) -> None:
+        """Fragments before ``number`` leave the archive."""
+        with self.index.transaction():
+            for row in self.index.tracks():
+                until = (self.begin + number * LENGTH) * self.tracks[row.track_ID].timescale
+                self.index.run(
+                    "DELETE FROM fragment WHERE track = ? AND time + duration <= ?",
+                    *(row.id, until + self.tracks[row.track_ID].edit_media_time),
+                )
+            self.index.count_removal()
         self._changed()
 
     def stop(self) -> None:
@@ -148,10 +162,12 @@ class Feed:
         assert isinstance(part, Inline)
         return bytes(part.data)
 
-    def _add(self, track: IncomingTrack, number: int) -> None:
+    def _add(self, track: IncomingTrack, number: int, *, leading: bool) -> None:
         begin = self.begin + number * LENGTH
         first, count, duration = _frames(track, begin)
         reordered = np.full(count, track.timescale * 2 // 25, np.int32)
+        if leading:
+            reordered[1] = 0
         table = SampleTable(
             duration=np.full(count, duration, np.uint32),
             size=np.full(count, 10, np.uint32),

@@ -7,6 +7,8 @@ processor that another test uses.
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -18,20 +20,34 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self._turn = (folder / "turn.lock").open("w")
         self._machine = (folder / "machine.lock").open("w")
-        self.is_taken = False
 
-    def take(self, *, alone: bool) -> None:
-        """Waits for its turn, and until the machine is free for it. Does nothing when it is taken
-        already."""
-        if self.is_taken:
-            return
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """One of those who use it; waits while one has it alone, or waits for that."""
+        self._take(fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            self._give_back()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within ``shared``: the others wait. First they come to the end of what they are at."""
+        # Two that kept their share while they wait would wait for each other.
+        self._give_back()
+        self._take(fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            self._give_back()
+            self._take(fcntl.LOCK_SH)
+
+    def _take(self, how: int) -> None:
         with _Locked(self._turn):
-            fcntl.flock(self._machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        self.is_taken = True
+            fcntl.flock(self._machine, how)
 
-    def give_back(self) -> None:
+    def _give_back(self) -> None:
         fcntl.flock(self._machine, fcntl.LOCK_UN)
-        self.is_taken = False
 
 
 class _Locked:

@@ -48,6 +48,7 @@ return wire.compile({
         { 12, "format", "string" },
         { 13, "kind", "string" },
         { 14, "expires_ms", "int64" },
+        { 15, "max_age", "uint32" },
     },
 
     Header = {

@@ -46,19 +46,22 @@ def growing(
     timeShiftBufferDepth, all that is listed stays.
     """
     zero = Fraction(live.epoch_ms, 1000) + (options.time_shift or 0)
-    delay = _given(
-        options.mpd_suggested_presentation_delay,
-        max(_DELAY_SEGMENTS * reference.usual, _SHORTEST_DELAY),
-    )
+    delay = max(_DELAY_SEGMENTS * reference.usual, _SHORTEST_DELAY)
+    if not live.only_grows:
+        # Inside what can be had, and not at its very begin, which moves.
+        delay = max(min(delay, live.depth - reference.usual), reference.usual)
+    delay = _given(options.mpd_suggested_presentation_delay, delay)
     update = _given(options.mpd_minimum_update_period, reference.usual)
     buffer = _given(options.mpd_min_buffer_time, reference.usual)
     attributes = {
         "type": "dynamic",
         "availabilityStartTime": iso_date(zero + period.origin),
-        "publishTime": iso_date(zero + live.end),
+        # A version that is no longer than the one before is another one too (5.3.1.2): origins
+        # that were sent the same have counted the same changes.
+        "publishTime": iso_date(zero + live.end + Fraction(live.changes, 1000)),
         "minimumUpdatePeriod": iso_duration(upwards(update)),
     }
-    if not live.fixed_begin:
+    if not live.only_grows:
         attributes["timeShiftBufferDepth"] = iso_duration(upwards(live.depth))
     # In whole tenths of a second: the frames of audio make each window's longest another one.
     tenths = Fraction(math.ceil(10 * longest), 10)

@@ -17,12 +17,14 @@ _NOTHING = Fraction(1, 100)
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Part:
     """A Period of ``era``: ``listings`` (selector -> what is listed) of what ``presentation`` has.
-    It ends where the next one begins."""
+    ``end``: where the next one begins, presentation time in the media, seconds, None for the last:
+    its Period may go on."""
 
     era: int
     presentation: Presentation
     listings: Mapping[str, Listing]
     period: Period
+    end: Fraction | None
 
 
 def parts(
@@ -36,7 +38,7 @@ def parts(
     They begin where the first picture of their era is presented. Segments of sound lie on both
     sides of that: they are listed in both Periods where that can be decoded.
     """
-    whole = Part(era=0, presentation=presentation, listings=listings, period=period)
+    whole = Part(era=0, presentation=presentation, listings=listings, period=period, end=None)
     held = sorted({era for one in listings.values() for era in _eras(one)})
     if live is None or held == [0]:
         return [whole]
@@ -64,6 +66,7 @@ def parts(
                     era=era,
                     presentation=replace(presentation, renditions=tuple(described)),
                     listings=of_era,
+                    end=None if after is None else begins[after],
                     period=_period(
                         period,
                         begins[era],

@@ -9,7 +9,7 @@ from lxml import etree
 
 from sidecar.formats.dash.adaptation import AdaptationSet
 from sidecar.formats.dash.elements import child, qualified
-from sidecar.formats.dash.period import Period
+from sidecar.formats.dash.eras import Part
 from sidecar.formats.events import carries_events
 from sidecar.media.breaks import section
 from sidecar.media.events import SCTE35, SCTE35_NAMESPACE, SCTE35_XML, Event
@@ -20,17 +20,17 @@ from sidecar.units import rescale
 _SECTIONS = 90_000
 
 
-def append_event_streams(element: etree._Element, live: Live | None, period: Period) -> None:
-    """Appends an EventStream to ``element``, which is ``period``, for each scheme and value of the
-    events that begin in it, or are announced for later in one that goes on, and that do not stand
-    in segments. Sections of SCTE-35 are wrapped as SCTE 214-1 says."""
-    origin = period.origin
-    end = None if period.duration is None else origin + period.duration
+def append_event_streams(element: etree._Element, live: Live | None, part: Part) -> None:
+    """Appends an EventStream to ``element``, the Period of ``part``, for each scheme and value of
+    the events that begin in it, or are announced for later in one that goes on, and that do not
+    stand in segments. Sections of SCTE-35 are wrapped as SCTE 214-1 says."""
+    origin, duration, end = part.period.origin, part.period.duration, part.end
+    if end is None and duration is not None:
+        end = origin + duration
     events: dict[tuple[str, str, int], list[Event]] = {}
     for one in () if live is None else live.events:
         assert live is not None
-        lasts = Fraction(_duration(one) or 0, one.timescale)
-        if one.begin < origin or one.begin + lasts < live.begin:
+        if one.begin < origin or not is_told(one, live.begin):
             continue
         if end is None or one.begin < end:
             events.setdefault((one.scheme, one.value, one.timescale), []).append(one)
@@ -46,6 +46,12 @@ def append_event_streams(element: etree._Element, live: Live | None, period: Per
         )
         for one in of_stream:
             _append_event(stream, one)
+
+
+def is_told(event: Event, begin: Fraction) -> bool:
+    """Whether ``event`` lasts until ``begin`` (presentation time in the media, seconds) at least:
+    an MPD from there on tells of it."""
+    return event.begin + Fraction(_duration(event) or 0, event.timescale) >= begin
 
 
 def append_inband_streams(

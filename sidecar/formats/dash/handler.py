@@ -39,7 +39,7 @@ def answer_mpd(request: Request) -> Answer:
         parts=(Inline(mpd(request, policy(request.presentation, request.options))),),
         content_type=CONTENT_TYPE,
         cache_class=CacheClass.MANIFEST,
-        last_modified=None if request.live is None else request.live.published_ms // 1000,
+        last_modified=None if request.live is None else request.live.changed_ms // 1000,
     )
     return Answer(plan=plan)
 

@@ -69,6 +69,8 @@ def mpd(request: Request, policy: SegmentPolicy) -> bytes:
     if dynamic:
         assert request.live is not None
         reference = listings[_reference(presentation).selector]
+        # Of all segments, also those to come (ISO/IEC 23009-1 5.3.1.2).
+        longest = max(longest, timeline.longest(policy))
         attributes = growing(period, request.live, reference, longest, options)
     else:
         root.set(f"{{{_XSI}}}schemaLocation", f"{NAMESPACE} {_SCHEMA}")
@@ -104,7 +106,7 @@ def _append_period(
         duration=iso_duration(period.duration) if period.duration is not None else None,
     )
     child(element, "BaseURL").text = "dash/"
-    append_event_streams(element, request.live, period)
+    append_event_streams(element, request.live, part)
     for number, adaptation in enumerate(sets, 1):
         of_set = _representations(adaptation, key_frames if adaptation.key_frames else listings)
         main = adaptation.trick_play_of

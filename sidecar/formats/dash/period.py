@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.formats.dash.ticks import countable
+from sidecar.media.moments import DATED
 from sidecar.media.presentation import Presentation
 from sidecar.media.track import Kind
-from sidecar.timeline.clips import DATED, Clip, clipped
+from sidecar.timeline.clips import Clip, clipped
 from sidecar.timeline.live import Live
 from sidecar.timeline.segments import SegmentList
 
@@ -126,14 +127,15 @@ def live_period(
     The times of a window are those of the media, since its begin moves. Where its Period begins
     stays when it has ended (ISO/IEC 23009-1 5.4.1), although players that come then have to look
     for the first segment: shaka-player misses the last one otherwise. What begins where the client
-    said is presented from 0 on, as a clip of stored content is.
+    said is presented from 0 on, as a clip of stored content is, also when that is gone.
     """
     everything = list(listings.values())
     video = _video(presentation, listings)
     origin = start = Fraction(0)
     if live.fixed_begin or live.ended:
         begin = live.begin if clip.begin is None else clip.begin
-        origin = milliseconds(_begin(begin, video, everything))
+        origin = _begin(begin, video, everything) if live.gone is None else live.gone
+        origin = milliseconds(origin)
         start = Fraction(0) if live.fixed_begin else origin
     if live.ended and not live.fixed_begin:
         era = min(one.segments.era_of(one.chosen.start) for one in everything)

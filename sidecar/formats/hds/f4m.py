@@ -81,7 +81,7 @@ def _append_live(
     bootstrap_query: str,
 ) -> None:
     # -1: from the begin on.
-    window = -1 if live.fixed_begin else max(1, int(live.depth))
+    window = -1 if live.only_grows else max(1, int(live.depth))
     etree.SubElement(root, f"{{{NAMESPACE}}}dvrInfo", windowDuration=str(window))
     ids = [f"bootstrap{at + 1}" for at in range(len(listed))]
     for one, bootstrap_id in zip(listed, ids, strict=True):

@@ -160,7 +160,7 @@ def _answer(document: bytes, content_type: str, live: Live | None) -> Answer:
         parts=(Inline(document),),
         content_type=content_type,
         cache_class=CacheClass.MANIFEST,
-        last_modified=None if live is None else live.published_ms // 1000,
+        last_modified=None if live is None else live.changed_ms // 1000,
     )
     return Answer(plan=plan)
 

@@ -3,7 +3,6 @@ put something else there (EXT-X-CUE-OUT and its like)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -75,14 +74,6 @@ def _marks(one: Break, starts: Sequence[Fraction], listed: range) -> Iterator[tu
             begins = inside is False and (index > listed.start or start < one.start + _NEAR)
             yield index, _cue_out(one) if begins else _continued(one, start)
             inside = True
-
-
-def spliced_target(lengths: Sequence[str], target: int) -> int:
-    """EXT-X-TARGETDURATION of segments of ``lengths`` (EXTINF, one at the least), the longest of
-    which rounds to ``target``, when splices may make one of them half as long again: it must not
-    change when they do."""
-    usual = Fraction(sorted(lengths, key=Fraction)[len(lengths) // 2])
-    return max(target, math.floor(usual * 3 / 2 + Fraction(1, 2)))
 
 
 def _outermost(breaks: list[Break]) -> Iterator[Break]:

@@ -146,7 +146,7 @@ def _playlist(lines: str, request: Request, *, master: bool = False) -> Answer:
         parts=(Inline(lines.encode()),),
         content_type=CONTENT_TYPE,
         cache_class=CacheClass.MANIFEST,
-        last_modified=live.published_ms // 1000 if live is not None and not master else None,
+        last_modified=live.changed_ms // 1000 if live is not None and not master else None,
     )
     return Answer(plan=plan)
 

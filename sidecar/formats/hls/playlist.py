@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from sidecar.errors import NotFound
 from sidecar.formats.eras import suffixed
-from sidecar.formats.hls.cues import cue_lines, spliced_target
+from sidecar.formats.hls.cues import cue_lines
 from sidecar.formats.hls.layout import Layout, media_version
-from sidecar.formats.hls.tags import date_time, durations, head, tag, timestamp_map
+from sidecar.formats.hls.rules import policy
+from sidecar.formats.hls.tags import (
+    date_time,
+    durations,
+    head,
+    live_target,
+    tag,
+    timestamp_map,
+)
 from sidecar.formats.spec import Request
 from sidecar.formats.urls import suffix
 from sidecar.timeline.clips import clipped
@@ -43,14 +51,16 @@ def media_playlist(
     version = media_version(
         layout,
         options,
-        fractions=any("." in length for length in lengths),
+        # Whatever comes: the version must not change.
+        fractions=live is not None or any("." in length for length in lengths),
         key_frames=key_frames,
     )
     modern = version >= _TAGS_VERSION
-    if live is not None and options.splice_media:
-        target = spliced_target(lengths, target)
+    if live is not None:
+        longest = request.timeline.longest(policy(request))
+        target = live_target(target, longest, spliced=options.splice_media)
     era = segments.era_of(listed.start)
-    kind = "VOD" if live is None or live.ended else "EVENT" if live.fixed_begin else ""
+    kind = "VOD" if live is None or live.ended else "EVENT" if live.only_grows else ""
     lines = [
         *head(version),
         f"#EXT-X-MEDIA-SEQUENCE:{segments.number(listed.start)}",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import numpy as np
 
@@ -66,6 +68,14 @@ def durations(segments: SegmentList, listed: range) -> tuple[list[str], int]:
     text = {length: _decimal(length) for length in set(lengths)}
     target = (max(lengths) + _MICROSECONDS // 2) // _MICROSECONDS
     return [text[length] for length in lengths], max(1, target)
+
+
+def live_target(listed: int, longest: Fraction, *, spliced: bool) -> int:
+    """EXT-X-TARGETDURATION of a playlist to which segments are added, which must not change then
+    (RFC 8216 6.2.1). ``listed``: that of its segments; ``longest``: seconds that all are told to be
+    no longer than. ``spliced``: one of them may become half as long again."""
+    most = longest * Fraction(3, 2) if spliced else longest
+    return max(listed, math.floor(most + Fraction(1, 2)))
 
 
 def _decimal(microseconds: int) -> str:

@@ -57,7 +57,7 @@ def answer_manifest(request: Request) -> Answer:
         parts=(Inline(manifest),),
         content_type=CONTENT_TYPE,
         cache_class=CacheClass.MANIFEST,
-        last_modified=None if live is None else live.published_ms // 1000,
+        last_modified=None if live is None else live.changed_ms // 1000,
     )
     return Answer(plan=plan)
 

@@ -54,7 +54,7 @@ def client_manifest(
         root.set("IsLive", "TRUE")
         root.set("LookaheadCount", str(LOOKAHEAD))
         # 0 is a window that keeps all.
-        window = 0 if live.fixed_begin else max(1, int(live.depth * TIMESCALE))
+        window = 0 if live.only_grows else max(1, int(live.depth * TIMESCALE))
         root.set("DVRWindowLength", str(window))
         root.set("CanSeek", "TRUE")
         root.set("CanPause", "TRUE")

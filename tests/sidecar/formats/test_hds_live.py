@@ -213,9 +213,9 @@ def test_times_since_1970_begin_anew(dated: Feed) -> None:
 
 def test_a_window_in_which_times_begin_anew(tmp_path: Path) -> None:
     begin = PERIOD // 1000 - 21
-    feed = Feed(tmp_path, LADDER, begin=begin)
+    feed = Feed(tmp_path, LADDER, begin=begin, dvr_window_length=40)
     feed.push(*range(20))
-    listed = runs(information(feed, "dvr_window_length=40"))
+    listed = runs(information(feed))
     # The list goes on, tags do not.
     first = listed[0][0]
     assert listed == [(first, begin * 1000 + 80, 2000, None)]

@@ -77,7 +77,10 @@ def test_the_window(feed: Feed) -> None:
             assert time + duration == following
     plan = feed.ask("Manifest").plan
     assert plan.last_modified == SINCE_1970 + 80 + LATENCY // 1000
-    assert int(manifest(feed, "dvr_window_length=2.5").attributes["DVRWindowLength"]) == 25_000_000
+    for window, said in (("12.5", 12.5), ("2.5", 6), ("600", 30), ("default", 30)):
+        given = manifest(feed, f"dvr_window_length={window}").attributes
+        # Three segments at least, and no more than the point has.
+        assert int(given["DVRWindowLength"]) == said * SECOND
 
 
 def test_a_window_that_fills(feed: Feed) -> None:

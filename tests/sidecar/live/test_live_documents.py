@@ -69,8 +69,11 @@ def test_times_and_names_that_documents_cannot_hold(tmp_path: Path) -> None:
     point = Point.open(path, given, NOW)
     connection = point.connect("ma\x01in", '<"\ud7ff\x00&>')
     connection.take(PICTURES, NOW)
-    connection.take(wrapped(part(1, 1 << 59, 2, 40, 16, video=True)), NOW)
+    connection.take(wrapped(part(1, NOW // 10**6, 2, 40, 16, video=True)), NOW)
     index = PointIndex.open(path.with_suffix(".db3"))
+    with index.transaction():
+        # As it was taken once.
+        index.run("UPDATE fragment SET time = ?", 1 << 59)
     said = (state_of(index), tracks_of(index), connections_of(index))
     assert "9998-12-31T23:59:59" in json.loads(statistics_json(*said))["tracks"][0]["end_time"]
     root = etree.fromstring(statistics_xml(*said))

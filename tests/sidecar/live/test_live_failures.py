@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import StorageError
+from sidecar.live import ledger
 from sidecar.live.connection import Connection, Outcome
 from sidecar.live.index import PointIndex
 from sidecar.live.ledger import ConnectionState
+from sidecar.live.owner import is_fed
 from sidecar.live.point import Point
 from tests.support.media import ROOT
 from tests.support.pushed import NOW, SECOND, both, header, manifest, times, video
@@ -178,14 +180,38 @@ def test_an_index_that_is_busy_for_too_long(
 
 
 def test_a_connection_ends_whatever_the_storage_does(point: Point, tmp_path: Path) -> None:
+    path, given = manifest(tmp_path)
+    other = Point.open(path, given, NOW)
+    connection, second = connected(point), point.connect("main", "b")
+    point._writer.index.one("PRAGMA busy_timeout = 20")
+    index = index_of(tmp_path)
+    with index.transaction():
+        connection.end(ConnectionState.BROKEN, NOW)
+        assert point.is_fed and other.is_fed and is_fed(index.stamp)
+        second.end(ConnectionState.BROKEN, NOW)
+        # Nobody holds one any more, whatever the index says.
+        assert point.connected == 0
+        assert not point.is_fed and not other.is_fed and not is_fed(index.stamp)
+    (row,) = ledger.connections(index)
+    assert row.state is ConnectionState.OPEN
+    point.maintain(NOW)
+    (row,) = ledger.connections(index)
+    assert row.state is ConnectionState.BROKEN
+    other.close(NOW)
+
+
+def test_a_connection_that_comes_back_before_its_end_was_noted(
+    point: Point, tmp_path: Path
+) -> None:
     connection = connected(point)
     point._writer.index.one("PRAGMA busy_timeout = 20")
-    with index_of(tmp_path).transaction():
+    index = index_of(tmp_path)
+    with index.transaction():
         connection.end(ConnectionState.BROKEN, NOW)
-    assert point.connected == 0
-    assert point.is_fed
+    connected(point)
     point.maintain(NOW)
-    assert not point.is_fed
+    (row,) = ledger.connections(index)
+    assert row.state is ConnectionState.OPEN
 
 
 _LIMITED = """

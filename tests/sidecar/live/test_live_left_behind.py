@@ -83,6 +83,17 @@ def test_a_window_that_is_a_hole_begins_before_it(hole: int, feed: Feed) -> None
             assert numbers(feed, track)
 
 
+@pytest.mark.parametrize("hole", [9_999, 10_001, 43_200, 99_000])
+def test_a_hole_of_hours(hole: int, feed: Feed) -> None:
+    feed.body(".mpd")
+    for number in range(50 + hole, 50 + hole + 3):
+        for track in NAMES:
+            feed.push(number, only=[track])
+            for one in NAMES:
+                assert len(numbers(feed, one)) >= WINDOW // 2
+    assert {numbers(feed, track)[-1] for track in NAMES} == {50 + hole + 3}
+
+
 def test_all_that_comes_behind_a_long_hole_is_listed(tmp_path: Path) -> None:
     """Sound is cut into as many fragments as pictures, but the first one is longer than usual."""
     feed = Feed(tmp_path, dvr_window_length=3600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import tracemalloc
 from collections.abc import Sequence
@@ -678,7 +679,8 @@ def test_errors_are_for_good() -> None:
     for again in (lambda: list(parsed.feed(PLAIN)), parsed.finish):
         with pytest.raises(InvalidMedia) as repeated:
             again()
-        assert repeated.value is first.value
+        assert type(repeated.value) is type(first.value)
+        assert vars(repeated.value) == vars(first.value)
 
 
 @pytest.mark.parametrize(
@@ -711,6 +713,42 @@ def test_limits_of_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     fails(VIDEO + 3 * box(b"styp") + PLAIN, "more than 2 boxes", path="styp", at=at)
     monkeypatch.setattr(parser, "MAX_MOOF", 40)
     fails(VIDEO + PLAIN, "at most 40", path="moof", at=len(VIDEO))
+
+
+LARGE = 4 << 20
+# What is large arrives, and then: nothing more; no samples where they should be; no box.
+UNFINISHED = {
+    "cut": (VIDEO, moof(Traf()), words(2 * LARGE), b"mdat"),
+    "damaged": (VIDEO, moof(Traf(truns=[Trun(data_offset=1 << 30)])), words(8 + LARGE), b"mdat"),
+    "no box": (VIDEO, words(8 + LARGE), b"emsg"),
+}
+
+
+@pytest.mark.parametrize("what", UNFINISHED)
+def test_nothing_stays_of_what_was_not_finished(what: str) -> None:
+    head = b"".join(UNFINISHED[what])
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        one: StreamParser | None = StreamParser()
+        assert one is not None
+        failed = False
+        try:
+            for piece in (head, *[bytes(LARGE // 64)] * 64, bytes(8)):
+                for _ in one.feed(piece):
+                    pass
+        except OriginError:
+            failed = True
+        assert failed == (what != "cut")
+        if not failed:
+            assert tracemalloc.get_traced_memory()[0] > before + LARGE
+            one = None
+        # One that has failed stays, to be asked again why.
+        assert tracemalloc.get_traced_memory()[0] < before + LARGE // 4
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_runs_without_rows_cannot_lie_about_their_length() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Iterable
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -149,3 +151,84 @@ def test_what_was_listed_stays(
         origin.reopen()
         player.look_again()
         player.look(anew=True, query="vbegin=0")
+
+
+# Seconds of groups of pictures: as encoders cut that are told to, and to begin one where the
+# picture changes, the longest first or only later.
+GROUPS = {
+    "usual": [1.0] * 20,
+    "shorter ones": [1.0, 0.4, 0.6, 1.0, 1.0, 0.3, 0.7] * 3,
+    "longer ones": [1.0, 1.0, 1.0, 1.2, 0.8, 1.4, 0.6, 1.0, 1.4] * 2,
+    "much longer ones": [1.0, 1.0, 1.0, 2.6, 1.0, 2.8, 2.9, 1.0, 2.6, 1.0],
+}
+QUERIES = (
+    "",
+    "hls_fmp4",
+    "hls_fmp4&hls_minimum_fragment_length=3",
+    "vbegin=0",
+    "hls_client_manifest_version=1",
+)
+
+
+def heads(origin: Origin, query: str) -> dict[str, list[str]]:
+    """Of each media playlist the lines that stand for all of it, as long as more comes."""
+    found = {}
+    for one in FORMATS["hls"](lambda url: origin.get(url).body, query):
+        lines = origin.get(one.name).text.split("#EXTINF")[0].splitlines()
+        moving = ("#EXT-X-MEDIA-SEQUENCE", "#USP-X", "#EXT-X-PROGRAM", "#EXT-X-DISCONTINUITY-SEQ")
+        found[one.name] = [line for line in lines if not line.startswith(moving)]
+        target = target_of(found[one.name])
+        for segment in one.segments:
+            assert target >= int(segment.duration + Fraction(1, 2)), segment.url
+    return found
+
+
+def target_of(head: list[str]) -> int:
+    (target,) = (line.partition(":")[2] for line in head if "TARGETDURATION" in line)
+    return int(target)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("groups", GROUPS)
+def test_what_stands_for_all_segments_stays(groups: str, window: int, tmp_path: Path) -> None:
+    lengths = GROUPS[groups]
+    begins = [sum(lengths[:at]) for at in range(len(lengths))]
+    sent = encoded(sum(lengths), begins[1:])
+    seen: dict[str, list[dict[str, list[str]]]] = {query: [] for query in QUERIES}
+
+    def look(origin: Origin) -> None:
+        for query, before in seen.items():
+            if origin.ask(".m3u8", query).status == 200:
+                found = heads(origin, query)
+                # Players that change to another rendition meet the same.
+                assert len({target_of(one) for one in found.values()}) == 1
+                before.append(found)
+
+    with opened(tmp_path / "media", archiving="true", dvr_window_length=window) as origin:
+        for kind, stream in STREAMS.items():
+            origin.push(sent[kind].header, stream=stream)
+        due = [(piece.due, kind, piece.data) for kind in STREAMS for piece in sent[kind].pieces]
+        for when, kind, data in sorted(due):
+            origin.push(data, stream=STREAMS[kind], now=when)
+            if kind == "video":
+                look(origin)
+        origin.reopen()
+        look(origin)
+    for query, found in seen.items():
+        assert len(found) > 5
+        step = 3 if "minimum" in query else 1
+        targets = [target_of(next(iter(one.values()))) for one in found]
+        assert targets == sorted(targets)
+        # Once it may grow, where one comes that is much longer than any before. No more than an
+        # eighth is left for others, as players stay behind by three times that.
+        longest = max(lengths)
+        left = 1.125 if longest > 1.25 and step == 1 else 1
+        assert targets[-1] <= int(step * longest * left + 0.55)
+        assert len(set(targets)) <= 1 + (longest >= 1.25)
+        if longest < 1.25:
+            assert targets[0] == step * lengths[0]
+        for one, later in pairwise(found):
+            common = one.keys() & later.keys()
+            for name in common:
+                without = [[x for x in y[name] if "TARGET" not in x] for y in (one, later)]
+                assert without[0] == without[1]

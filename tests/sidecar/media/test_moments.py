@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.media.moments import LATEST, Moment, parse_moment, parse_range
+from sidecar.media.moments import DATED, LATEST, Moment, parse_moment, parse_range
 
 NOON = int(datetime(2018, 12, 6, 12, 55, tzinfo=UTC).timestamp())
 
@@ -23,7 +23,7 @@ NOON = int(datetime(2018, 12, 6, 12, 55, tzinfo=UTC).timestamp())
         ("00:00:15.000", 15, False),
         ("01:02:03.25", 3723 + Fraction(1, 4), False),
         ("100:00:00", 360_000, False),
-        ("1391545906", 1391545906, False),
+        ("1391545906", 1391545906, True),
         ("2018-12-06T12:55:00Z", NOON, True),
         ("2018-12-06t12:55:00", NOON, True),
         ("2018-12-06T12:55:00.123456789Z", NOON + Fraction(123456789, 10**9), True),
@@ -66,7 +66,8 @@ def test_what_is_no_range(text: str) -> None:
 
 @given(st.integers(0, LATEST * 10**9), st.booleans())
 def test_moments_survive_being_written(nano: int, dated: bool) -> None:
-    moment = Moment(Fraction(nano, 10**9), dated)
+    seconds = Fraction(nano, 10**9)
+    moment = Moment(seconds, dated or seconds > DATED)
     assert parse_moment(str(moment)) == moment
     assert parse_range(f"{moment}-{moment}") == (moment, moment)
 

@@ -13,7 +13,7 @@ from sidecar.media.options import Options, parse_options
 
 # A value of every option that is not its default.
 VALUES = {
-    "dvr_window_length": "60",
+    "dvr_window_length": "20",
     "end": "20",
     "filter": "true",
     "fixed_gop": "true",
@@ -48,7 +48,7 @@ SEGMENTS = {
     "mpd_minimum_fragment_length": ("dash", "4"),
 }
 PLAYLISTS = {
-    "dvr_window_length": "60",
+    "dvr_window_length": "20",
     "time_shift": "20",
     "hls_minimum_fragment_length": "48/25",
     "hls_client_manifest_version": "4",
@@ -153,7 +153,7 @@ def test_clips_between_dates() -> None:
         ("t=10&vend=50", "t must not be given with vbegin or vend"),
         ("vbegin=10&vend=2018-12-06T12:55:00Z", "must both be dates or neither"),
         ("vbegin=9999-12-31T23:59:59Z", "before the year 9999"),
-        ("vbegin=9998-12-31T23:59:59Z&end=999999999", "before the year 9999"),
+        ("vbegin=9998-12-31T23:59:59Z&end=31535999", "before the year 9999"),
     ],
 )
 def test_clips_that_are_none(query: str, sentence: str) -> None:
@@ -164,3 +164,23 @@ def test_clips_that_are_none(query: str, sentence: str) -> None:
 def test_a_filter_that_is_wrong_is_named_with_the_place() -> None:
     with pytest.raises(BadRequest, match=r"^parameter filter must be a filter expression; char"):
         parse_options({}, "filter=type=%22video%22")
+
+
+@pytest.mark.parametrize(
+    ("head", "asked", "window", "carried"),
+    [
+        ("", "20", 20, "dvr_window_length=20"),
+        ("", "600", 30, "dvr_window_length=30"),
+        ("600", "60", 60, "dvr_window_length=60"),
+        ("600", "900", 600, ""),
+        ("600", "default", 600, ""),
+        ("", "default", None, ""),
+    ],
+)
+def test_a_window_is_no_longer_than_that_of_the_point(
+    head: str, asked: str, window: int | None, carried: str
+) -> None:
+    given = {"dvr_window_length": head} if head else {}
+    options = parse_options(given, f"dvr_window_length={asked}")
+    assert options.dvr_window_length == window
+    assert options.playlist_query == carried

@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.errors import StorageError
+from sidecar.boxes.write import box
+from sidecar.errors import InvalidMedia, StorageError
 from sidecar.live.index import PointIndex
+from sidecar.live.model import Incoming
+from sidecar.live.parser import StreamParser
 from sidecar.live.point import Point
 from sidecar.live.recovery import Report
 from sidecar.live.statistics import connections_of, state_of, tracks_of
+from sidecar.service.ingest import parse
 from tests.support.encoder import stream
 from tests.support.ingest import CREATE, Process, in_pieces, in_two, serving
 from tests.support.license import issued, licensing
@@ -259,6 +265,45 @@ async def test_a_connection_for_each_segment(process: Process, point: Path) -> N
         tracks = tracks_of(index)
     assert sum(track.fragments for track in tracks) >= len(moofs)
     assert all(track.gaps == 0 for track in tracks)
+
+
+@pytest.mark.parametrize("what", ["free", "moov", "samples"])
+async def test_others_go_on_while_much_is_parsed(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, _, rest = SMOOTH.partition(b"moof")
+    data = {
+        "free": box(b"free") * (1 << 15),
+        "moov": head[:-4] * 64,
+        "samples": head + b"moof" + rest,
+    }[what]
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    # On a machine on which whatever is done takes a second.
+    monkeypatch.setattr("sidecar.service.ingest.monotonic_ns", count(step=10**9).__next__)
+    found: deque[Incoming] = deque()
+    task = asyncio.create_task(others())
+    await parse(StreamParser(), data, found)
+    task.cancel()
+    assert turns >= len(data) // (16 << 10)
+    expected = list(StreamParser().feed(data))
+    assert [type(one) for one in found] == [type(one) for one in expected]
+    assert [getattr(one, "data", b"") for one in found] == [
+        getattr(one, "data", b"") for one in expected
+    ]
+
+
+async def test_what_came_before_a_mistake_is_found() -> None:
+    found: deque[Incoming] = deque()
+    with pytest.raises(InvalidMedia):
+        await parse(StreamParser(), SMOOTH + bytes(16), found)
+    assert len(found) == len(list(StreamParser().feed(SMOOTH)))
 
 
 async def test_a_disk_that_fails_for_a_while(
