@@ -52,7 +52,7 @@ function _M.track_of(question)
 
     if not track then
         track, number = str_match(question.virtual_path,
-                                  "^(QualityLevels%(.*=)(%d+)%)$")
+                                  "^(.*QualityLevels%(.*=)(%d+)%)$")
     end
 
     if not track then

@@ -40,6 +40,11 @@ class Request:
     directives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     live: Live | None = None
 
+    @property
+    def folder(self) -> str:
+        """What relative URLs of its manifest begin with."""
+        return "" if self.live is None else self.live.folder
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from sidecar.errors import NotFound
 from sidecar.media.options import Options
 from sidecar.media.presentation import Presentation, Rendition
+
+# Encoders and players write it in both ways.
+_EVENT = re.compile(r"[Ee]vents\([^()/]+\)/")
 
 
 def encoded(name: str) -> str:
@@ -24,6 +28,24 @@ def suffix(options: Options, format_name: str) -> str:
     are. Nothing else depends on it: no init segment, no single key frame."""
     query = options.queries.get(format_name, "")
     return f"?{query}" if query else ""
+
+
+def split_event(virtual_path: str) -> tuple[str, str]:
+    """The folder of an event, ``Events(one)/`` as it is written, and what lies below it; the folder
+    is empty where there is none."""
+    match = _EVENT.match(virtual_path)
+    folder = match[0] if match else ""
+    return folder, virtual_path[len(folder) :]
+
+
+def event_of(folder: str) -> str:
+    """The name of the event with that ``folder``."""
+    return folder.partition("(")[2][:-2]
+
+
+def event_folder(event: str) -> str:
+    """The folder of ``event``, encoded."""
+    return f"Events({quote(event, safe='')})/"
 
 
 def find_rendition(presentation: Presentation, decoded_stem: str) -> Rendition:

@@ -15,6 +15,7 @@ import structlog
 from sidecar.errors import FragmentNotAvailable, FragmentNotFound, InvalidMedia, NotFound
 from sidecar.formats.dash.events import is_told
 from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.formats.urls import event_folder, event_of
 from sidecar.live.archive_folder import ArchiveFolder
 from sidecar.live.database import stamp_of
 from sidecar.live.headers import read_header
@@ -67,7 +68,8 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Question:
-    """A request, taken apart. ``directives``: those of the location, name -> arguments."""
+    """A request, taken apart. ``directives``: those of the location, name -> arguments.
+    ``folder``: that of an event, in which the virtual path lies, which it is without."""
 
     kind: RequestKind
     match: re.Match[str]
@@ -75,6 +77,7 @@ class Question:
     args: str
     directives: Mapping[str, tuple[str, ...]]
     read_ahead: int
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -120,6 +123,8 @@ class PublishingPoint:
         received yet, ``BadRequest`` for options that are none, ``StorageError``."""
         with self._lock:
             options = self._refresh(question.args)
+            if question.folder and event_of(question.folder) != options.event_id:
+                raise NotFound("this event is not the one that is going on")
             if question.kind.lists:
                 return self._listing(question, options)
             return self._asked(question, options, self._now_playable(), WHOLE)
@@ -325,6 +330,9 @@ class PublishingPoint:
             changes=told + len(came),
             next_ms=published + int(1000 * playable.nominal),
             created_ms=self._identity.mtime_ns // 1_000_000,
+            folder=event_folder(options.event_id)
+            if options.event_id and not question.folder
+            else "",
             arrivals=playable.received,
             events=events,
             streams_carried=playable.carried if options.timed_metadata else (),

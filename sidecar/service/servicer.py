@@ -26,6 +26,7 @@ from sidecar.errors import (
 from sidecar.formats.directives import seconds
 from sidecar.formats.registry import find
 from sidecar.formats.spec import Answer, Request, RequestKind
+from sidecar.formats.urls import split_event
 from sidecar.license.terms import VOD, License
 from sidecar.rpc import origin_pb2, origin_pb2_grpc
 from sidecar.service.convert import refusal, write_plan
@@ -180,7 +181,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 request.read_ahead = 0
             if static and (stands := await static_reply(request, store, license)) is not None:
                 return stands
-            found = find(request.virtual_path)
+            virtual_path = _split(request)[1]
+            found = find(virtual_path)
             if found is None:
                 raise NotFound("no manifest or segment has this name")
             kind, match = found
@@ -237,13 +239,15 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
         reply: origin_pb2.PlanReply,
     ) -> None:
         """Fills ``reply`` with the answer of a publishing point, and what is planned ahead."""
+        folder, virtual_path = _split(request)
         question = Question(
             kind=kind,
             match=match,
-            virtual_path=request.virtual_path,
+            virtual_path=virtual_path,
             args=request.args,
             directives=directives,
             read_ahead=min(request.read_ahead, MAX_READ_AHEAD),
+            folder=folder,
         )
         limit = seconds(directives, _BLOCKING_EDGE)
         until_ns = monotonic_ns() + int(limit * 1e9)
@@ -261,7 +265,7 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
                 if not await self.edges.changed(looked.point.stamp, looked.seen_ns, until_ns):
                     raise
         messages = [reply.plan]
-        messages += (reply.ahead.add(virtual_path=path).plan for path in sealed.ahead)
+        messages += (reply.ahead.add(virtual_path=folder + path).plan for path in sealed.ahead)
         for message, one in zip(messages, sealed.plans, strict=True):
             write_plan(message, one.plan, one.sources, kind.format, kind=kind.name)
 
@@ -299,7 +303,8 @@ class OriginServicer(origin_pb2_grpc.OriginServicer):
             one = replace(question, virtual_path=virtual_path, match=match, read_ahead=ahead)
             return answer_live(point, one)[1]
 
-        key = (question.virtual_path, question.args, tuple(sorted(question.directives.items())))
+        asked_with = f"{question.folder}?{question.args}"
+        key = (question.virtual_path, asked_with, tuple(sorted(question.directives.items())))
         # Segments stay what they are, other answers go on with what is received.
         made = point.made if kind.follows else Made()
         maker = self._follower if kind.follows else self._maker
@@ -379,13 +384,20 @@ def _seal(point: PublishingPoint, asked: Request, answer: Answer) -> _Sealed:
     )
 
 
+def _split(request: origin_pb2.PlanRequest) -> tuple[str, str]:
+    """The folder of the event, where the virtual path lies in one, and what it is below that."""
+    if is_live(request.path):
+        return split_event(request.virtual_path)
+    return "", request.virtual_path
+
+
 def _names(
     request: origin_pb2.PlanRequest, directives: dict[str, tuple[str, ...]]
 ) -> tuple[str, str]:
     """The format and the kind of ``request`` as far as its names say."""
     if is_packaged(request.path, directives):
         return "hds", "hds.packaged"
-    found = find(request.virtual_path)
+    found = find(_split(request)[1])
     return (found[0].format, found[0].name) if found else ("", "")
 
 

@@ -43,6 +43,8 @@ class Live:
     what came belatedly too; ``changes``: how often by these, of what is listed.
     ``next_ms``: when a manifest has something new to say, as far as can be told, Unix milliseconds.
     ``created_ms``: when the publishing point was made or changed, Unix milliseconds.
+    ``folder``: what relative URLs of a manifest begin with, those of the event that is going on
+    where the manifest does not lie in its folder itself.
     ``events``: what manifests are to tell of, by time; ``carried``: of a segment, what stands in
     it, None = nothing at all; ``streams_carried``: schemes and values of that.
     ``arrivals``: for each source fragment, by time, float64[n] at which it ends (seconds), and
@@ -62,6 +64,7 @@ class Live:
     changes: int
     next_ms: int
     created_ms: int
+    folder: str = ""
     events: tuple[Event, ...] = ()
     streams_carried: tuple[tuple[str, str], ...] = ()
     carried: Carried | None = None

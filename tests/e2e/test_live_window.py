@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from sidecar.media.server_manifest import ServerManifest, write_server_manifest
 from tests.support.events import emsg, splice_insert
 from tests.support.frames import Frame, decode, dropped
 from tests.support.live_media import (
@@ -342,3 +344,42 @@ def test_what_caches_are_told(ongoing: Origin) -> None:
     }
     over = ongoing.get(".mpd?vbegin=2&vend=5").plan
     assert over.expires_ms == 0
+
+
+def set_event(point: Origin, event: str) -> None:
+    metas = (("archiving", "true"), ("dvr_window_length", "6"), ("event_id", event))
+    point.path.write_bytes(write_server_manifest(ServerManifest(metas=metas)))
+
+
+@each_kind
+def test_urls_of_an_event(kind: str, ongoing: Origin) -> None:
+    of, query = KINDS[kind]
+    plain = listed(ongoing, kind)
+    refused = ongoing.ask(f"Events(one:1)/{plain[0].urls[-1]}")
+    assert (refused.status, refused.result) == (404, "FMP4_NOT_FOUND")
+    set_event(ongoing, "one:1")
+    for one, without in zip(listed(ongoing, kind), plain, strict=True):
+        assert one.urls == [f"Events(one%3A1)/{url}" for url in without.urls]
+        assert one.init == (without.init and f"Events(one%3A1)/{without.init}")
+        for url, before in zip([one.init, *one.urls], [without.init, *without.urls], strict=True):
+            if url:
+                body = ongoing.get(before).body
+                assert body == ongoing.get(url).body
+                assert body == ongoing.get(url.replace("E", "e", 1)).body
+    hds = [one.get("url", "") for one in etree.fromstring(ongoing.get(".f4m").body)]
+    assert all(url.startswith("Events(one%3A1)/") for url in hds if url)
+    assert ongoing.get(next(filter(None, hds))).body
+    # In its folder, everything lies beside its manifest.
+    inside = FORMATS[of](lambda url: ongoing.get(f"events(one:1)/{url}").body, query)
+    assert [one.urls for one in inside] == [one.urls for one in plain]
+    set_event(ongoing, "another")
+    for path in (plain[0].urls[-1], ".m3u8", ".mpd", "Manifest", ".f4m"):
+        assert ongoing.ask(f"Events(one:1)/{path}").result == "FMP4_NOT_FOUND"
+        assert ongoing.ask(f"Events(another)/{path}").result == "FMP4_OK"
+
+
+@pytest.mark.parametrize("kind", ["fragmented MP4", "DASH", "Smooth Streaming"])
+def test_what_is_read_ahead_of_an_event(kind: str, ongoing: Origin) -> None:
+    set_event(ongoing, "one")
+    urls = [urllib.parse.unquote(url) for url in listed(ongoing, kind)[0].urls]
+    assert ongoing.ahead(urls[0], 2) == urls[1:3]

@@ -103,6 +103,13 @@ class Origin:
         request = self._request(virtual_path, args, directives)
         return _reply(self._loop.run_until_complete(self._servicer.Plan(request, None)).plan)
 
+    def ahead(self, virtual_path: str, count: int) -> list[str]:
+        """What is planned along with ``virtual_path`` for one who wants ``count`` more."""
+        request = self._request(virtual_path, "", {})
+        request.read_ahead = count
+        reply = self._loop.run_until_complete(self._servicer.Plan(request, None))
+        return [one.virtual_path for one in reply.ahead]
+
     def ask_while(
         self, virtual_path: str, work: Callable[[], None], args: str = "", **directives: str
     ) -> Reply:

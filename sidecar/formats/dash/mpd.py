@@ -105,7 +105,7 @@ def _append_period(
         start=iso_duration(period.start) if request.live is not None else None,
         duration=iso_duration(period.duration) if period.duration is not None else None,
     )
-    child(element, "BaseURL").text = "dash/"
+    child(element, "BaseURL").text = f"{request.folder}dash/"
     append_event_streams(element, request.live, part)
     for number, adaptation in enumerate(sets, 1):
         of_set = _representations(adaptation, key_frames if adaptation.key_frames else listings)

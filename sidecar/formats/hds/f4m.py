@@ -45,6 +45,7 @@ def manifest(
     *,
     live: Live | None = None,
     bootstrap_query: str = "",
+    folder: str = "",
 ) -> bytes:
     """The F4M of the streams ``listed`` (at least one) of the presentation ``name``, UTF-8.
 
@@ -55,6 +56,7 @@ def manifest(
 
     ``live``: of a presentation that goes on, else None. Then each stream has the URL of its
     bootstrap information, which players ask for again and again, with ``bootstrap_query``.
+    ``folder``: what URLs begin with.
     """
     root = etree.Element(f"{{{NAMESPACE}}}manifest", nsmap={None: NAMESPACE})  # type: ignore[dict-item]
     has_video = any(one.stream.video is not None for one in listed)
@@ -63,9 +65,9 @@ def manifest(
     _text(root, "deliveryType", "streaming")
     _text(root, "mimeType", "video/mp4" if has_video else "audio/mp4")
     if live is not None:
-        _append_live(root, name, listed, query, live, bootstrap_query)
+        _append_live(root, name, listed, query, live, bootstrap_query, folder)
     else:
-        _append_recorded(root, name, listed, query)
+        _append_recorded(root, name, listed, query, folder)
     document: bytes = etree.tostring(
         root, encoding="utf-8", xml_declaration=True, pretty_print=True
     )
@@ -79,13 +81,14 @@ def _append_live(
     query: str,
     live: Live,
     bootstrap_query: str,
+    folder: str,
 ) -> None:
     # -1: from the begin on.
     window = -1 if live.only_grows else max(1, int(live.depth))
     etree.SubElement(root, f"{{{NAMESPACE}}}dvrInfo", windowDuration=str(window))
     ids = [f"bootstrap{at + 1}" for at in range(len(listed))]
     for one, bootstrap_id in zip(listed, ids, strict=True):
-        url = encoded(f"{name}-{one.stream.name}.abst")
+        url = folder + encoded(f"{name}-{one.stream.name}.abst")
         etree.SubElement(
             root,
             f"{{{NAMESPACE}}}bootstrapInfo",
@@ -94,10 +97,12 @@ def _append_live(
             url=f"{url}?{bootstrap_query}" if bootstrap_query else url,
         )
     for one, bootstrap_id in zip(listed, ids, strict=True):
-        _media(root, name, one, bootstrap_id, query, Fraction(0))
+        _media(root, name, one, bootstrap_id, query, Fraction(0), folder)
 
 
-def _append_recorded(root: etree._Element, name: str, listed: Sequence[Listed], query: str) -> None:
+def _append_recorded(
+    root: etree._Element, name: str, listed: Sequence[Listed], query: str, folder: str
+) -> None:
     _text(root, "duration", decimal(max(one.duration for one in listed), 3))
     ids: dict[bytes, str] = {}
     for one in listed:
@@ -113,7 +118,7 @@ def _append_recorded(root: etree._Element, name: str, listed: Sequence[Listed], 
             )
     for one in listed:
         information = bootstrap(one.fragments, one.indices)
-        _media(root, name, one, ids[information], query, one.duration)
+        _media(root, name, one, ids[information], query, one.duration, folder)
 
 
 def _media(
@@ -123,11 +128,12 @@ def _media(
     bootstrap_id: str,
     query: str,
     duration: Fraction,
+    folder: str,
 ) -> None:
     stream = one.stream
     attributes = {
         "streamId": f"{name}-{stream.name}",
-        "url": encoded(f"{name}-{stream.name}-") + query,
+        "url": folder + encoded(f"{name}-{stream.name}-") + query,
         "bitrate": str(rescale(stream.bitrate, 1000, 1)),
         "bootstrapInfoId": bootstrap_id,
     }

@@ -65,6 +65,7 @@ def answer_manifest(request: Request) -> Answer:
         bootstrap_query="&".join(
             filter(None, (options.queries.get("hds"), options.playlist_query))
         ),
+        folder=request.folder,
     )
     return _answer(document, CONTENT_TYPE, request.live if live is None else None)
 

@@ -39,6 +39,7 @@ def answer_master(request: Request) -> Answer:
             request.options,
             request.clip,
             layout,
+            request.folder,
         ),
         request,
         master=True,

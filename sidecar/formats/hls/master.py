@@ -41,7 +41,7 @@ class _Master:
     ``presentation``: with the renditions that are listed. ``lists``, ``rates``: of audio and video,
     by selector. ``multiplexed``: whether the default sound of a group is in the segments of its
     variants. ``subtitled``: whether there is a group of text. ``query``, ``key_frame_query``: what
-    the URLs of playlists end with.
+    the URLs of playlists end with; ``folder``: what they begin with.
     """
 
     presentation: Presentation
@@ -51,6 +51,7 @@ class _Master:
     subtitled: bool
     query: str
     key_frame_query: str
+    folder: str
     lists: dict[str, SegmentList]
     rates: dict[str, BitRates]
 
@@ -65,12 +66,12 @@ class _Master:
             name = muxed_stem(self.presentation, group.members[0].rendition, video)
         else:
             name = stem(self.presentation, video)
-        return f"{name}.m3u8{self.query}"
+        return f"{self.folder}{name}.m3u8{self.query}"
 
     def media(self, group: AudioGroup, index: int) -> str:
         member = group.members[index]
         rendition = member.rendition
-        uri = f"{stem(self.presentation, rendition)}.m3u8{self.query}"
+        uri = f"{self.folder}{stem(self.presentation, rendition)}.m3u8{self.query}"
         within = self.multiplexed and member.default
         return tag(
             "EXT-X-MEDIA",
@@ -166,6 +167,7 @@ def master_playlist(
     options: Options,
     clip: Clip,
     layout: Layout,
+    folder: str = "",
 ) -> str:
     """The renditions of ``selected`` (which ``layout`` can carry) that have anything in ``clip``,
     as variants, audio groups and I-frame variants.
@@ -174,9 +176,10 @@ def master_playlist(
     groups; where they are multiplexed, the default member of a group is within the variants.
     Presentations without video, and those of which audio-only variants are wanted, get one variant
     for each group. Bit rates are measured (``bit_rates``): those of a variant are the video's and
-    the group's largest. Raises ``NotFound`` when nothing lies in the clip.
+    the group's largest. ``folder``: what the URLs of playlists begin with. Raises ``NotFound`` when
+    nothing lies in the clip.
     """
-    master = _master(selected, timeline, policy, options, clip, layout)
+    master = _master(selected, timeline, policy, options, clip, layout, folder)
     video = master.presentation.of_kind(Kind.VIDEO)
     families = audio_families(master.presentation)
     sets = [_variants(chosen, families) for chosen in variant_sets(master.presentation, options)]
@@ -196,7 +199,11 @@ def master_playlist(
             for index in range(len(group.members))
         ]
     if master.subtitled:
-        lines += ["", "# SUBTITLES groups", *subtitle_lines(master.presentation, master.query)]
+        lines += [
+            "",
+            "# SUBTITLES groups",
+            *subtitle_lines(master.presentation, master.query, folder),
+        ]
     if pictures:
         lines += ["", "# variants", *_listed(master, pictures)]
     if sounds and not (pictures and options.hls_no_audio_only):
@@ -217,6 +224,7 @@ def _master(
     options: Options,
     clip: Clip,
     layout: Layout,
+    folder: str,
 ) -> _Master:
     lists = {one.selector: timeline.segments(one, policy) for one in selected.renditions}
     kept = tuple(one for one in selected.renditions if clipped(lists[one.selector], clip))
@@ -234,6 +242,7 @@ def _master(
         subtitled=layout is not Layout.VARIANTS and len(media) < len(kept),
         query=_suffix(options.playlist_query),
         key_frame_query=_suffix(options.key_frame_query),
+        folder=folder,
         lists={one.selector: lists[one.selector] for one in media},
         rates={one.selector: measure(one.track, lists[one.selector]) for one in media},
     )

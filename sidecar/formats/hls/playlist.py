@@ -43,6 +43,7 @@ def media_playlist(
     lies in the clip.
     """
     options, live = request.options, request.live
+    base, init = request.folder + base, None if init is None else request.folder + init
     query = "" if key_frames else suffix(options, "hls")
     listed = clipped(segments, request.clip)
     if not listed:

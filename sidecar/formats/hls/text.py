@@ -38,11 +38,11 @@ def base_url(presentation: Presentation, rendition: Rendition, layout: Layout) -
     return f"{_FOLDERS.get(layout, '')}{stem(presentation, rendition)}"
 
 
-def subtitle_lines(presentation: Presentation, query: str) -> list[str]:
+def subtitle_lines(presentation: Presentation, query: str, folder: str) -> list[str]:
     """The EXT-X-MEDIA tags of the text of ``presentation``, one group; empty without text.
 
     The default is the first that is neither forced nor captions, else the first that is not forced.
-    ``query``: what the URLs of playlists end with.
+    ``query``: what the URLs of playlists end with, ``folder``: what they begin with.
     """
     texts = presentation.of_kind(Kind.TEXT)
     chosen = [one for one in texts if one.role != _FORCED]
@@ -67,7 +67,7 @@ def subtitle_lines(presentation: Presentation, query: str) -> list[str]:
                 AUTOSELECT="YES" if one is default or manner not in manners else None,
                 FORCED="YES" if one.role == _FORCED else None,
                 CHARACTERISTICS=quoted(characteristics) if characteristics else None,
-                URI=quoted(f"{stem(presentation, one)}.m3u8{query}"),
+                URI=quoted(f"{folder}{stem(presentation, one)}.m3u8{query}"),
             )
         )
         titles.add(title)

@@ -52,6 +52,7 @@ def answer_manifest(request: Request) -> Answer:
         version=request.options.iss_client_manifest_version or DEFAULT_VERSION,
         whole=request.clip.is_whole,
         query=suffix(request.options, "smooth"),
+        folder=request.folder,
     )
     plan = Plan(
         parts=(Inline(manifest),),

@@ -32,15 +32,16 @@ def client_manifest(
     version: int,
     whole: bool,
     query: str,
+    folder: str = "",
     live: Live | None = None,
 ) -> bytes:
     """The manifest of some fragments of some streams (at least one of each), UTF-8.
 
     ``version``: 20 or 22; only the latter has repeat counts. ``whole``: nothing is left out before
     the first fragment, so that the presentation begins at time 0. ``query``: what fragment URLs end
-    with. ``live``: of a presentation that goes on, None when it does not; then clients learn from
-    fragments which ones come next. The root's start tag ends within the first 512 bytes: GStreamer
-    looks no further.
+    with; ``folder``: what they begin with. ``live``: of a presentation that goes on, None when it
+    does not; then clients learn from fragments which ones come next. The root's start tag ends
+    within the first 512 bytes: GStreamer looks no further.
     """
     major, minor = divmod(version, 10)
     root = etree.Element("SmoothStreamingMedia")
@@ -61,7 +62,8 @@ def client_manifest(
     root.append(etree.Comment(" Created with OpenOrigin "))
     names: set[str] = set()
     for stream, indices in listed:
-        root.append(_stream_index(stream, indices, _unique(stream.name, names), version, query))
+        named = _unique(stream.name, names)
+        root.append(_stream_index(stream, indices, named, version, query, folder))
     etree.indent(root)
     return etree.tostring(root, xml_declaration=True, encoding="utf-8")
 
@@ -89,7 +91,7 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _stream_index(
-    stream: Stream, indices: range, name: str, version: int, query: str
+    stream: Stream, indices: range, name: str, version: int, query: str, folder: str
 ) -> etree._Element:
     first = stream.renditions[0]
     element = etree.Element("StreamIndex", Type=_TYPES[stream.kind], Name=name)
@@ -109,8 +111,8 @@ def _stream_index(
         element.set("MaxHeight", str(max(one.height for one in facts)))
         element.set("DisplayWidth", str(max(width for width, _ in shown)))
         element.set("DisplayHeight", str(max(height for _, height in shown)))
-    url = f"QualityLevels({{bitrate}})/Fragments({encoded(stream.name)}={{start time}}){query}"
-    element.set("Url", url)
+    fragment = f"Fragments({encoded(stream.name)}={{start time}}){query}"
+    element.set("Url", f"{folder}QualityLevels({{bitrate}})/{fragment}")
     for index, rendition in enumerate(stream.renditions):
         attributes = quality_level(rendition, index, version=version)
         etree.SubElement(element, "QualityLevel", attributes)
