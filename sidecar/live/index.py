@@ -7,18 +7,15 @@ transactions (WAL) and never wait for writers.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sidecar.codecs.facts import AudioFacts
-from sidecar.errors import Conflict, NotFound
 from sidecar.live import groups, lengths
-from sidecar.live.database import Database
-from sidecar.live.model import Header, IncomingTrack, SampleTable, TrackFragment
+from sidecar.live.index_files import FileIndex
+from sidecar.live.index_tracks import TrackIndex, TrackRow
+from sidecar.live.model import SampleTable, TrackFragment
 from sidecar.live.rows import pack_samples, unpack_samples
-from sidecar.timeline.growing_frames import frame_length
 
 
 class Verdict(StrEnum):
@@ -51,32 +48,6 @@ class FragmentRow:
     samples: SampleTable
 
 
-@dataclass(frozen=True, slots=True)
-class TrackRow:
-    """A track as the index knows it. ``bitrate``: bit/s that names it in URLs, measured when the
-    encoder does not say. ``nominal``: usual duration of a fragment, ticks, 0 = not known yet."""
-
-    id: int
-    stream: str
-    track_ID: int  # noqa: N815 - the specification's spelling
-    header: int
-    nominal: int
-    bitrate: int
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """An archive file. ``size``: bytes up to the end of the last committed fragment."""
-
-    id: int
-    stream: str
-    header: int
-    name: str
-    opened_ms: int
-    size: int
-    closed: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
     """What there is of a track, ticks: from ``begin`` to ``end``; sequences of the outermost."""
@@ -91,196 +62,13 @@ _FRAGMENT = (
     "id, track, time, duration, sequence, begins, header, file, offset, length, received_ms, "
     "late, samples"
 )
-_TRACK = "id, stream, track_ID, header, nominal, bitrate"
-_FILE = "id, stream, header, name, opened_ms, size, closed"
 
 
-class PointIndex(Database):
-    """The index of one publishing point.
+class PointIndex(TrackIndex, FileIndex):
+    """The index of one publishing point: its streams, its archive files, and what has come.
 
     Every method raises ``StorageError`` when the database cannot be read or written.
     """
-
-    # Headers and tracks
-
-    def put_header(self, stream: str, header: Header, now_ms: int) -> int:
-        """The number of ``header``; the same for one that is sent again. Its tracks become known.
-
-        To be called in a transaction. Raises ``Conflict`` when a track of the stream changes its
-        kind.
-        """
-        row = self.one(
-            "SELECT id FROM header WHERE stream = ? AND digest = ?", stream, header.digest
-        )
-        number = (
-            int(row[0])
-            if row is not None
-            else self.run(
-                "INSERT INTO header (stream, digest, data, received_ms) VALUES (?, ?, ?, ?)",
-                *(stream, header.digest, header.data, now_ms),
-            )
-        )
-        for track in header.tracks:
-            self._put_track(stream, track, number)
-        return number
-
-    def _put_track(self, stream: str, track: IncomingTrack, header: int) -> None:
-        known = self.one(
-            "SELECT id FROM track WHERE stream = ? AND track_ID = ?", stream, track.track_ID
-        )
-        described = f"{track.kind.value} {track.timescale}"
-        if known is None:
-            number = self.run(
-                "INSERT INTO track (stream, track_ID, header, bitrate) VALUES (?, ?, ?, ?)",
-                *(stream, track.track_ID, header, track.bitrate or 0),
-            )
-            self.set(f"track {number}", described)
-            self._describe(number, track)
-            return
-        if self.setting(f"track {known[0]} frame") is None:
-            self._describe(int(known[0]), track)
-        before = str(self.setting(f"track {known[0]}"))
-        if before.partition(" ")[0] != track.kind.value:
-            raise Conflict(
-                f"track {track.track_ID} of stream {stream} was {before}, "
-                f"it cannot become {described}"
-            )
-
-    def _describe(self, number: int, track: IncomingTrack) -> None:
-        """Notes what the times of ``track`` begin with, and seconds of its frames (0: of none)."""
-        if self.setting(f"track {number} lead") is None:
-            self.set(f"track {number} lead", str(track.edit_media_time))
-        frame = frame_length(track.facts) if isinstance(track.facts, AudioFacts) else 0
-        self.set(f"track {number} frame", str(frame))
-
-    def counted(self, track: int) -> tuple[int, int]:
-        """(timescale, edit_media_time) of all times of ``track``: those of its first header."""
-        described = str(self.setting(f"track {track}"))
-        return int(described.rpartition(" ")[2]), int(self.setting(f"track {track} lead") or 0)
-
-    def set_bitrate(self, track: int, bitrate: int) -> None:
-        """Names ``track`` in URLs from now on."""
-        self.run("UPDATE track SET bitrate = ? WHERE id = ?", bitrate, track)
-
-    def tracks(self) -> tuple[TrackRow, ...]:
-        """All tracks, in the order in which they came."""
-        rows = self.all(f"SELECT {_TRACK} FROM track ORDER BY id")
-        return tuple(TrackRow(*row) for row in rows)
-
-    def track(self, stream: str, track_id: int) -> TrackRow | None:
-        """The track ``track_id`` of ``stream``, or None before its header has come."""
-        row = self.one(
-            f"SELECT {_TRACK} FROM track WHERE stream = ? AND track_ID = ?", stream, track_id
-        )
-        return None if row is None else TrackRow(*row)
-
-    def measured(self, track: int, sequence: int, timescale: int) -> int:
-        """Bit/s of the fragment of ``track`` at ``sequence``, all its chunks, in whole kbit/s."""
-        rows = self.all(
-            "SELECT time, duration, samples FROM fragment WHERE track = ? AND sequence = ?",
-            *(track, sequence),
-        )
-        bits = 8 * sum(int(unpack_samples(row[2]).size.sum(dtype="i8")) for row in rows)
-        span = max((row[0] + row[1] for row in rows), default=0) - min(
-            (row[0] for row in rows), default=0
-        )
-        return max(1000, 1000 * round(bits * timescale / (1000 * span))) if span > 0 else 0
-
-    def header(self, number: int) -> bytes:
-        """``Header.data`` of header ``number``."""
-        row = self.one("SELECT data FROM header WHERE id = ?", number)
-        if row is None:
-            raise NotFound("the stream's header is not there")
-        return bytes(row[0])
-
-    # Files
-
-    @property
-    def next_file(self) -> int:
-        """A number that no archive file has had."""
-        row = self.one("SELECT seq FROM sqlite_sequence WHERE name = 'file'")
-        return 1 if row is None else int(row[0]) + 1
-
-    def add_file(
-        self, stream: str, header: int, name: str, now_ms: int, *, number: int | None = None
-    ) -> int:
-        """The number of a new archive file ``name`` of ``stream``: ``number`` if given."""
-        return self.run(
-            "INSERT INTO file (id, stream, header, name, opened_ms, size) "
-            "VALUES (?, ?, ?, ?, ?, 0)",
-            *(number, stream, header, name, now_ms),
-        )
-
-    def grow_file(self, file: int, size: int, begin_ms: int, end_ms: int) -> None:
-        """``file`` has ``size`` bytes now, some of them media of these times."""
-        self.run(
-            "UPDATE file SET size = ?2, begin_ms = min(coalesce(begin_ms, ?3), ?3), "
-            "end_ms = max(coalesce(end_ms, ?4), ?4) WHERE id = ?1",
-            *(file, size, begin_ms, end_ms),
-        )
-
-    def close_file(self, file: int, *, size: int | None = None) -> None:
-        """Nothing will be written to ``file`` any more; its media ends at byte ``size``."""
-        self.run("UPDATE file SET closed = 1, size = coalesce(?, size) WHERE id = ?", size, file)
-
-    def end_of_file(self, file: int) -> int:
-        """Bytes up to the end of the last fragment of ``file``, 0 without any."""
-        row = self.one("SELECT max(offset + length) FROM fragment WHERE file = ?", file)
-        return int(row[0] or 0) if row is not None else 0
-
-    def fragments_of_file(self, file: int) -> int:
-        """How many rows lie in ``file``."""
-        row = self.one("SELECT count(*) FROM fragment WHERE file = ?", file)
-        return int(row[0]) if row is not None else 0
-
-    def files_open(self) -> tuple[FileRow, ...]:
-        """Archive files that are not closed, oldest first."""
-        rows = self.all(f"SELECT {_FILE} FROM file WHERE NOT closed ORDER BY id")
-        return tuple(FileRow(*(*row[:-1], bool(row[-1]))) for row in rows)
-
-    def files(self, number: int | None = None) -> tuple[FileRow, ...]:
-        """All archive files, oldest first, or the one that is ``number``, if it is there."""
-        where, given = ("WHERE id = ?", (number,)) if number is not None else ("", ())
-        rows = self.all(f"SELECT {_FILE} FROM file {where} ORDER BY id", *given)
-        return tuple(FileRow(*(*row[:-1], bool(row[-1]))) for row in rows)
-
-    def remove_file(self, file: int) -> str:
-        """Forgets ``file`` and its fragments, in a transaction; returns its name, to be deleted
-        after the commit."""
-        row = self.one("SELECT name FROM file WHERE id = ?", file)
-        if row is None:
-            raise NotFound("the archive file is not in the index")
-        if self.run_many("DELETE FROM fragment WHERE file = ?", file):
-            self.count_removal()
-        self.run("DELETE FROM file WHERE id = ?", file)
-        return str(row[0])
-
-    def hide(self, rows: Collection[int]) -> None:
-        """Nothing that is asked here knows these ``rows`` any more; the database stays as it is.
-        Once, by a reader."""
-        self.run("PRAGMA temp_store = MEMORY")
-        self.run("CREATE TEMP TABLE hidden (id INTEGER PRIMARY KEY)")
-        for row in rows:
-            self.run("INSERT INTO hidden VALUES (?)", row)
-        # Names without a schema are looked up among the temporary ones first.
-        self.run(
-            "CREATE TEMP VIEW fragment AS SELECT * FROM main.fragment "
-            "WHERE id NOT IN (SELECT id FROM hidden)"
-        )
-
-    def count_removal(self) -> None:
-        """Makes readers read anew what they keep."""
-        self.run(
-            "INSERT INTO setting VALUES ('removed', '1') "
-            "ON CONFLICT (name) DO UPDATE SET value = value + 1"
-        )
-
-    @property
-    def removals(self) -> int:
-        """How often rows were removed: what readers keep must be read again then."""
-        return int(self.setting("removed") or 0)
-
-    # Fragments
 
     def judge(self, track: TrackRow, fragment: TrackFragment, grace: int) -> Verdict:
         """Whether ``fragment`` is news. ``grace``: ticks behind the end of the track within which

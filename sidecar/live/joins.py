@@ -15,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.live.index import FragmentRow, PointIndex, TrackRow
+from sidecar.live.index import FragmentRow, PointIndex
+from sidecar.live.index_tracks import TrackRow
 from sidecar.live.model import SampleTable, TrackFragment
 
 _LONGEST = 0xFFFFFFFF

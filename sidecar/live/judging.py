@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from sidecar.errors import Conflict, InvalidMedia
-from sidecar.live.index import PointIndex, TrackRow, Verdict
+from sidecar.live.index import PointIndex, Verdict
+from sidecar.live.index_tracks import TrackRow
 from sidecar.live.jumps import UTC_FROM, objection
 from sidecar.live.model import IncomingTrack, TrackFragment
 from sidecar.live.overlaps import fitted

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sidecar.live.index import PointIndex, TrackRow
+from sidecar.live.index import PointIndex
+from sidecar.live.index_tracks import TrackRow
 from sidecar.live.joins import joined
 from sidecar.live.model import SampleTable, TrackFragment
 

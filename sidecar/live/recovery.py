@@ -16,7 +16,8 @@ from pathlib import Path
 
 from sidecar.live import frontier
 from sidecar.live.archive import entries_of, seal
-from sidecar.live.index import FileRow, PointIndex
+from sidecar.live.index import PointIndex
+from sidecar.live.index_files import FileRow
 from sidecar.live.settings import ArchiveSync
 
 # Kernels write to disk what is older than 30 s: only younger bytes can be other than they were.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sidecar.live import ledger
-from sidecar.live.index import PointIndex, TrackRow
+from sidecar.live.index import PointIndex
+from sidecar.live.index_tracks import TrackRow
 from sidecar.live.ledger import ConnectionState
 from sidecar.live.writer import PointState
 from sidecar.units import rescale

@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from sidecar.errors import NotFound
 from sidecar.live.eras import Eras, counted_as, eras_of, rows
-from sidecar.live.index import PointIndex, TrackRow
+from sidecar.live.index import PointIndex
+from sidecar.live.index_tracks import TrackRow
 from sidecar.live.model import Header, IncomingTrack
 from sidecar.media.track import Kind
 

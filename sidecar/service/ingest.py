@@ -31,8 +31,8 @@ from sidecar.service.body import Body, Broken, Quiet
 from sidecar.service.content import resolve_new
 from sidecar.service.ingest_metrics import IngestMetrics
 from sidecar.service.licensing import DIRECTIVE, Licensing
-from sidecar.service.live import EXTENSIONS
 from sidecar.service.passed import Passed, answer, refused
+from sidecar.service.point_files import EXTENSIONS
 from sidecar.service.points import OpenPoint, Points, create_point
 
 KIND = "live.ingest"

@@ -37,8 +37,8 @@ from sidecar.media.server_manifest import (
 )
 from sidecar.service.content import resolve, resolve_new
 from sidecar.service.licensing import DIRECTIVE, Licensing
-from sidecar.service.live import EXTENSIONS, read_point_manifest
 from sidecar.service.passed import Passed, answer, is_full
+from sidecar.service.point_files import EXTENSIONS, read_point_manifest
 from sidecar.service.points import Points, deleted_of, note_deleted
 from sidecar.storage.whole import write_whole
 from sidecar.units import rescale

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from sidecar.errors import FragmentNotAvailable, FragmentNotFound, InvalidMedia, NotFound
+from sidecar.errors import FragmentNotAvailable, FragmentNotFound, NotFound
 from sidecar.formats.dash.events import is_told
 from sidecar.formats.spec import Answer, Request, RequestKind
 from sidecar.formats.urls import event_folder, event_of
@@ -25,23 +25,21 @@ from sidecar.live.recovery import overlook_lost
 from sidecar.live.said import SAID_MS, events_carried
 from sidecar.live.view import PointView
 from sidecar.media.events import Event
-from sidecar.media.moments import Moment
-from sidecar.media.options import DEFAULT_WINDOW, Options, parse_options
+from sidecar.media.options import Options, parse_options
 from sidecar.media.select import select
-from sidecar.media.server_manifest import ServerManifest, read_server_manifest
+from sidecar.media.server_manifest import ServerManifest
 from sidecar.mux.plan import CacheClass, Plan
 from sidecar.service.archive_parts import archive_reader, resolved
 from sidecar.service.content import Content, resolve
 from sidecar.service.convert import SourceTable
 from sidecar.service.maker import Made
-from sidecar.storage.local import open_local
+from sidecar.service.point_files import EXTENSIONS, identify_point, read_point_manifest
+from sidecar.service.windows import ListedWindow, listed_window, longest_minimum, window_length
 from sidecar.storage.source import ReadRange, SourceIdentity
 from sidecar.timeline.clips import WHOLE, Clip
 from sidecar.timeline.growing import GrowingTimeline
 from sidecar.timeline.live import Carried, Live
 
-EXTENSIONS = frozenset({".isml"})
-MAX_MANIFEST_BYTES = 4 << 20
 # What is asked of a stream that is not archived is soon gone; else as good as never.
 _ARCHIVED_MS = 365 * 86_400_000
 _POINTS = 256
@@ -53,10 +51,6 @@ _AHEAD = 30
 _SMOOTH_TIMESCALE = 10_000_000
 # By so much, seconds, sound may end before the pictures that it came with.
 _NEAR = 0.25
-# A window has so many segments at least (RFC 8216 6.2.2). When nothing more comes, as many stay
-# listed before it, or it would have gone on while players load the last ones: dash.js knows by its
-# length alone what is left of a list.
-_STAYING = 3
 _DYNAMIC_DEPTH = "usp_dynamic_time_shift_buffer_depth"
 # How a row names the segment that it wants.
 _TIME, _NUMBER, _SELECTOR = "time", "number", "selector"
@@ -191,7 +185,7 @@ class PublishingPoint:
             self._view = PointView(
                 self._index,
                 name=self._name,
-                keep=_window(kept),
+                keep=window_length(kept),
                 read_header=read_header,
                 splicing=kept.splice_media,
             )
@@ -224,7 +218,7 @@ class PublishingPoint:
     def _stretch(self, begin: Fraction, end: Fraction, options: Options) -> Playable:
         assert self._view is not None
         assert self._index is not None
-        end += _AHEAD + 3 * _longest_minimum(options)
+        end += _AHEAD + 3 * longest_minimum(options)
         key = (begin, end, self._index.last_id)
         found = self._stretches.get(key)
         if found is None:
@@ -245,47 +239,21 @@ class PublishingPoint:
         assert self._view is not None
         extent = self._view.extent
         assert extent is not None
-        edge, ended = recent.end - (options.time_shift or 0), self._ended
-        some = _STAYING * max(recent.nominal, _longest_minimum(options))
-        window = depth = max(_window(options), some)
-        if ended:
-            window += some
-        begin = max(extent[0], recent.before_holes(edge - window, edge))
-        since = None
-        if options.clip_begin is not None:
-            since = max(self._view.begun, self._seconds(options.clip_begin))
-            begin = max(extent[0], since)
-        is_over = False
-        if options.clip_end is not None:
-            wanted = self._seconds(options.clip_end)
-            if wanted <= edge:
-                edge, ended, is_over = wanted, True, True
-                begin = extent[0] if since is None else begin
-        if begin >= edge:
-            raise NotFound("nothing has been received of this part of the presentation")
-        playable = recent
-        if begin < recent.begin:
-            playable = self._stretch(begin, edge, options)
-        clip = Clip(begin if question.kind.by_samples else playable.inside(begin), edge)
-        gone = None
-        if since is not None:
-            depth = edge - begin
-            if begin - since > recent.nominal / 2 and not is_over:
-                # Where it began, or nearly, if fragments are not all as long as usual.
-                into = (since - self._view.begun) % (recent.nominal or 1)
-                gone = since - into + recent.delay
-        elif _is_on(question.directives.get(_DYNAMIC_DEPTH)):
-            depth = min(depth, edge - begin)
-        return self._asked(
-            question,
+        window = listed_window(
             options,
-            playable,
-            clip,
-            depth=depth,
-            fixed=since is not None,
-            gone=gone,
-            ended=ended,
+            recent,
+            first=extent[0],
+            begun=self._view.begun,
+            epoch_ms=self._epoch_ms,
+            ended=self._ended,
+            depth_is_dynamic=_is_on(question.directives.get(_DYNAMIC_DEPTH)),
         )
+        playable = recent
+        if window.begin < recent.begin:
+            playable = self._stretch(window.begin, window.edge, options)
+        by_samples = question.kind.by_samples
+        begin = window.begin if by_samples else playable.inside(window.begin)
+        return self._asked(question, options, playable, Clip(begin, window.edge), window)
 
     def _asked(
         self,
@@ -293,11 +261,7 @@ class PublishingPoint:
         options: Options,
         playable: Playable,
         clip: Clip,
-        *,
-        depth: Fraction = Fraction(0),
-        fixed: bool = False,
-        gone: Fraction | None = None,
-        ended: bool | None = None,
+        window: ListedWindow | None = None,
     ) -> Request:
         begin = playable.begin if clip.begin is None else clip.begin
         end = playable.end if clip.end is None else clip.end
@@ -318,12 +282,12 @@ class PublishingPoint:
         changed = max(published, self._stopped_ms, self._said_ms if told else 0, *map(int, came), 0)
         assert self._identity is not None
         live = Live(
-            ended=self._ended if ended is None else ended,
+            ended=self._ended if window is None else window.ended,
             begin=begin,
             end=end,
-            fixed_begin=fixed,
-            gone=gone,
-            depth=depth,
+            fixed_begin=window is not None and window.fixed_begin,
+            gone=None if window is None else window.gone,
+            depth=Fraction(0) if window is None else window.depth,
             epoch_ms=self._epoch_ms,
             published_ms=published,
             changed_ms=changed,
@@ -363,12 +327,6 @@ class PublishingPoint:
 
         return carried
 
-    def _seconds(self, moment: Moment) -> Fraction:
-        assert self._view is not None
-        if moment.dated:
-            return moment.seconds - Fraction(self._epoch_ms, 1000)
-        return moment.seconds + self._view.begun
-
     def _time_of(self, question: Question, request: Request) -> Fraction | None:
         """Where the segment lies that the virtual path names, seconds, if that can be told."""
         assert self._view is not None
@@ -388,7 +346,7 @@ class PublishingPoint:
     def _kept_ms(self, options: Options) -> int:
         if options.archive_length:
             return int(1000 * options.archive_length)
-        return _ARCHIVED_MS if options.archiving else int(1000 * _window(options))
+        return _ARCHIVED_MS if options.archiving else int(1000 * window_length(options))
 
 
 class PublishingPoints:
@@ -414,11 +372,6 @@ class PublishingPoints:
         for one in dropped:
             one.close()
         return point
-
-
-def is_live(path: str) -> bool:
-    """Whether ``path`` names a publishing point."""
-    return path[-5:].lower() in EXTENSIONS
 
 
 def answer_live(point: PublishingPoint, question: Question) -> tuple[Request, Answer]:
@@ -448,42 +401,5 @@ def _due_ms(request: Request, behind: Fraction | None) -> int | None:
     return live.received_ms(behind) + timeline.step * (live.next_ms - live.published_ms)
 
 
-def _window(options: Options) -> Fraction:
-    return options.dvr_window_length or DEFAULT_WINDOW
-
-
-def _longest_minimum(options: Options) -> Fraction:
-    lengths = (
-        options.hls_minimum_fragment_length,
-        options.mpd_minimum_fragment_length,
-        options.iss_minimum_fragment_length,
-        options.hds_minimum_fragment_length,
-    )
-    return max(length or Fraction(0) for length in lengths)
-
-
 def _is_on(args: tuple[str, ...] | None) -> bool:
     return args is not None and args[:1] != ("off",)
-
-
-def identify_point(path: Path) -> SourceIdentity:
-    """The file ``path``, a server manifest or the stamp of an index, as it is now. Raises
-    ``NotFound``."""
-    try:
-        status = path.stat()
-    except OSError:
-        raise NotFound("there is no such publishing point") from None
-    return SourceIdentity(str(path), status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def read_point_manifest(path: Path) -> ServerManifest:
-    """The server manifest of a publishing point. Raises ``NotFound``, ``InvalidMedia``,
-    ``StorageError``."""
-    source = open_local(str(path))
-    try:
-        size = source.identity.size
-        if size > MAX_MANIFEST_BYTES:
-            raise InvalidMedia(f"a server manifest of {size} bytes is not read", path=str(path))
-        return read_server_manifest(source.read(0, size), path=str(path))
-    finally:
-        source.close()

@@ -17,7 +17,7 @@ from sidecar.errors import NotFound, OriginError, StorageError
 from sidecar.live.point import Point
 from sidecar.media.options import Options, parse_options
 from sidecar.media.server_manifest import ServerManifest, write_server_manifest
-from sidecar.service.live import identify_point, read_point_manifest
+from sidecar.service.point_files import identify_point, read_point_manifest
 from sidecar.storage.source import SourceIdentity
 from sidecar.storage.whole import create_whole
 

@@ -38,10 +38,10 @@ from sidecar.service.live import (
     Question,
     Sealed,
     answer_live,
-    is_live,
 )
 from sidecar.service.maker import Made, Maker
 from sidecar.service.packaged import is_packaged
+from sidecar.service.point_files import is_live
 from sidecar.service.presentations import LoadedPresentation, PresentationCache
 from sidecar.service.reader import MediaReader
 from sidecar.service.remote import ALLOW_SRC, ttl_ms

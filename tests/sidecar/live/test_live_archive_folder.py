@@ -9,7 +9,8 @@ import pytest
 from sidecar.errors import FragmentNotFound
 from sidecar.live import archive_folder
 from sidecar.live.archive_folder import ArchiveFolder
-from sidecar.live.index import FileRow, PointIndex
+from sidecar.live.index import PointIndex
+from sidecar.live.index_files import FileRow
 
 
 def test_paths_are_remembered_but_not_for_ever(

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMedia, NotFound, StorageError
-from sidecar.live.index import PointIndex, TrackRow, Verdict
+from sidecar.live.index import PointIndex, Verdict
+from sidecar.live.index_tracks import TrackRow
 from sidecar.live.model import SampleTable, TrackFragment
 from sidecar.live.rows import pack_samples, unpack_samples
 
