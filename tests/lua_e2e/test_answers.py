@@ -237,9 +237,9 @@ def test_faults_of_the_sidecar_are_500_and_one_line(stack: FakeStack, client: Cl
     (line,) = stack.complaints()
     assert "/fault.ism" in line
     assert "grpc-status 13: secret /etc/passwd é%" in line
-    assert re.search(r"request_id: [0-9a-f]{32}", line)
+    request_id = re.findall(r"request_id: ([0-9a-f]{32})", line)[0]
     ended = ' FMP4_INTERNAL_ERROR sidecar 1 "/fault.ism" "-" "-"'
-    assert stack.access_log()[-1].endswith(ended)
+    assert stack.access_log(request_id)[-1].endswith(ended)
     assert len(stack.sidecar.calls) == 1
 
 

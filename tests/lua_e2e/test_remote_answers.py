@@ -316,7 +316,7 @@ def test_a_storage_that_fails_has_a_status_and_a_line(
     (line,) = origin.complaints()
     assert f"{storage.url('/film.mp4')}, slice " in line
     assert re.search(r"request_id: [0-9a-f]{32}", line)
-    (logged,) = origin.access_log()[-1:]
+    (logged,) = origin.access_log(target)
     assert f" {result} - " in logged
     for log in (origin.root / "logs").iterdir():
         assert SECRET not in log.read_text(errors="replace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import subprocess
 import threading
@@ -188,16 +187,18 @@ class FakeStack:
         """Lines of the error log that are more than notices."""
         return [line for line in self.error_log().splitlines() if "[notice]" not in line]
 
-    def access_log(self) -> list[str]:
-        """The access log of one worker, with all that it answered before this call."""
-        mark = f"/mark-{next(_MARKS)}"
-        Client(self.base).request(mark)
+    def access_log(self, expected: str) -> list[str]:
+        """The lines of the access log in which ``expected`` is; waits for the first one. nginx
+        writes them when all of an answer has been sent, so whoever has read it may come first."""
         log = self.root / "logs" / "access.log"
-        eventually(lambda: f" {mark} " in log.read_text(), "the log has all requests")
-        return [line for line in log.read_text().splitlines() if " /mark-" not in line]
+
+        def lines() -> list[str]:
+            return [line for line in log.read_text().splitlines() if expected in line]
+
+        eventually(lambda: bool(lines()), f"{expected} in the access log")
+        return lines()
 
 
-_MARKS = itertools.count(1)
 Edit = Callable[[str], str]
 
 

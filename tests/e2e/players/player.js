@@ -113,6 +113,9 @@ function attachDash(video, url, report) {
         streaming: {
             utcSynchronization: { enabled: false, useManifestDateHeaderTimeSource: false },
             abr: { autoSwitchBitrate: { video: false }, initialBitrate: { video: 1 } },
+            // Between two parts of its buffer dash.js goes to the second before it has asked for
+            // what is between them. A hole in the media is one that it does not come over.
+            gaps: { jumpGaps: false },
             buffer: {
                 fastSwitchEnabled: true,
                 ...(report.early && { bufferTimeDefault: 3, bufferTimeAtTopQuality: 3 }),
