@@ -13,6 +13,8 @@ from sidecar.live.index import PointIndex, Verdict
 
 # Of a stream: an encoder that makes a connection for each segment may call each another name.
 _MAX_CONNECTIONS = 64
+# Stands for all connections that are not remembered any more; none has this number.
+_FORGOTTEN = 0
 
 
 class ConnectionState(StrEnum):
@@ -39,8 +41,8 @@ class ConnectionRow:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a connection brought of a track: fragments by verdict, bytes of those added, end of the
-    last (ticks) and when it came (Unix ms)."""
+    """What a connection brought of a track, or all that are not remembered any more: fragments by
+    verdict, bytes of those added, end of the last (ticks) and when it came (Unix ms)."""
 
     connection: int
     track: int
@@ -72,6 +74,16 @@ def open_connection(
         *(stream, row[0], _MAX_CONNECTIONS),
     )
     for (number,) in old:
+        # What they brought still counts.
+        index.run(
+            "INSERT INTO delivery SELECT ?, track, added, duplicate, late, bytes, time, "
+            "received_ms FROM delivery WHERE connection = ? "
+            "ON CONFLICT (connection, track) DO UPDATE SET added = added + excluded.added, "
+            "duplicate = duplicate + excluded.duplicate, late = late + excluded.late, "
+            "bytes = bytes + excluded.bytes, time = excluded.time, "
+            "received_ms = excluded.received_ms",
+            *(_FORGOTTEN, number),
+        )
         index.run("DELETE FROM delivery WHERE connection = ?", number)
         index.run("DELETE FROM connection WHERE id = ?", number)
     return int(row[0])

@@ -61,9 +61,11 @@ class Recipe:
 
 def barcode_video(seconds: float, *, width: int = WIDTH, height: int = HEIGHT) -> str:
     """A lavfi graph: moving picture under the barcode; 25 frames per second."""
+    # A pixel for each bit, made large: what geq computes for each pixel takes its time.
     strip = (
-        f"nullsrc=s={WIDTH}x{BARCODE.height}:r={FRAME_RATE}:d={seconds},format=yuv420p,"
-        f"geq=lum='16+219*mod(floor(N/pow(2,floor(X/{BARCODE.bit_width}))),2)':cb=128:cr=128"
+        f"nullsrc=s={WIDTH // BARCODE.bit_width}x2:r={FRAME_RATE}:d={seconds},format=yuv444p,"
+        "geq=lum='16+219*mod(floor(N/pow(2,X)),2)':cb=128:cr=128,"
+        f"scale={WIDTH}:{BARCODE.height}:flags=neighbor,format=yuv420p"
     )
     picture = (
         f"testsrc2=s={WIDTH}x{HEIGHT - BARCODE.height}:r={FRAME_RATE}:d={seconds},format=yuv420p"

@@ -379,6 +379,11 @@ def test_connections_of_one_segment_each(pushed: Pushed) -> None:
     assert pushed.point.connected == 0
     assert len(ledger.connections(pushed.index)) < 80
     assert times(pushed.index)[-1] == 198_000
+    # What the others brought is counted all the same, in one row for each track.
+    counted = ledger.deliveries(pushed.index)
+    assert len(counted) < 2 * 80
+    for known in pushed.index.tracks():
+        assert sum(one.added for one in counted if one.track == known.id) == 100
 
 
 def test_tracks_that_change_their_nature_are_refused(pushed: Pushed) -> None:
