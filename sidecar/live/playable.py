@@ -163,6 +163,10 @@ class PlayableMaker:
             for track in going(reference, ends=ends, of=ends):
                 until = min(until, ends[track] + self._slack(track))
                 end = min(end, ends[track])
+        rest = ended and self._is_left(timed, reference)
+        if ended:
+            # Where both are in one, what is left of the sound comes behind the last picture.
+            end = newest + (TOLERANCE if rest else 0)
         first = dict.fromkeys(filled, 0)
         if edge is None:
             first = self._first(filled, reference, until)
@@ -173,6 +177,7 @@ class PlayableMaker:
             None if ended else until,
             edge=newest if edge is None else edge,
             end=newest,
+            rest=rest,
             chunked=filled[reference].is_chunked,
             alike=[
                 track
@@ -209,7 +214,7 @@ class PlayableMaker:
             presentation=held[max(held)].presentation,
             timeline=GrowingTimeline(presentation, grid, slacks, cuts, late, open_groups),
             begin=max(Fraction(0), begin),
-            end=newest if ended else end,
+            end=end,
             received=(grid.time[1:], grid_columns.received_ms),
             belated=self._belated(
                 {track: filled[track].fragments(first[track]) for track in order}
@@ -250,6 +255,17 @@ class PlayableMaker:
         frame = frame_length(facts) if isinstance(facts, AudioFacts) else None
         return slack(self._tracks.length_of(track), frame)
 
+    def _is_left(self, columns: Mapping[int, TrackColumns], reference: int) -> bool:
+        """Whether the last fragment of a track begins where the ``reference`` ends or just before
+        that, so that it belongs to what would have come next."""
+        end = self._tracks.presented(reference, columns[reference].end)
+        return any(
+            end - self._tracks.presented(track, int(one.fragments(one.at(one.end)).time[0]))
+            <= self._slack(track)
+            for track, one in columns.items()
+            if track != reference
+        )
+
     def _first(
         self, columns: Mapping[int, TrackColumns], reference: int, until: Fraction
     ) -> dict[int, int]:
@@ -277,6 +293,7 @@ class PlayableMaker:
         *,
         edge: Fraction,
         end: Fraction,
+        rest: bool,
         chunked: bool,
         alike: Iterable[int],
     ) -> Grid:
@@ -297,6 +314,7 @@ class PlayableMaker:
             until=float("inf") if until is None else float(until),
             edge=float("inf") if until is None else float(edge),
             end=float(end),
+            rest=rest,
             chunked=chunked,
         )
 

@@ -44,7 +44,8 @@ class Grid:
     usual. ``begins``: whether nothing lies before the first of them, so that a segment may begin
     there with fewer fragments than usual. ``until``: seconds up to which segments are complete in
     all tracks; infinite when no more will come. ``edge``: seconds up to which anything has been
-    received, here or further on. ``end``: seconds at which the last sample of any track ends.
+    received, here or further on. ``end``: seconds at which the last sample of any track ends;
+    ``rest``: whether a track has more than what belongs to the last fragment, however short.
     ``eras``: that begin here, or before it, in their order.
     """
 
@@ -58,6 +59,7 @@ class Grid:
     until: float
     edge: float
     end: float
+    rest: bool
     chunked: bool
     eras: tuple[EraBegin, ...] = ()
 
@@ -128,7 +130,7 @@ def cells_of(grid: Grid, step: int, move: Move) -> Cells:
         # What is left of sound is no part of the last segment, which has been listed without.
         length = step * float(grid.nominal) or 1.0
         left = grid.end - float(time[-1])
-        more = max(1, math.ceil((left - grid.tolerance) / length)) if left > grid.tolerance else 0
+        more = max(int(grid.rest), math.ceil((left - grid.tolerance) / length))
         time = np.append(time, time[-1] + length * np.arange(1, more + 1))
         time[-1] = max(time[-1], grid.end)
     reached = int(np.searchsorted(time, grid.until, side="right"))

@@ -9,11 +9,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.lua_e2e.test_examples import in_force
 from tests.support.encoder import stream
+from tests.support.frames import decode, dropped
 from tests.support.http import Client, Response
 from tests.support.media import ROOT
 from tests.support.ports import free_port
@@ -98,6 +100,47 @@ def encoding(stack: Stack, target: str) -> Iterator[RawConnection]:
 
 def chunk(connection: RawConnection, data: bytes) -> None:
     connection.raw.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+# All that it sends goes to a file too.
+GSTREAMER = (
+    *("gst-launch-1.0", "-q", "mp4mux", "name=mux", "fragment-duration=2000", "streamable=true"),
+    *("!", "tee", "name=sent"),
+    *("videotestsrc", "num-buffers=150", "pattern=ball", "!"),
+    *("video/x-raw,width=160,height=90,framerate=25/1", "!", "openh264enc", "gop-size=50", "!"),
+    *("h264parse", "!", "mux."),
+    *("audiotestsrc", "num-buffers=280", "samplesperbuffer=1024", "wave=ticks", "!"),
+    *("audio/x-raw,rate=48000", "!", "avenc_aac", "!", "aacparse", "!", "mux."),
+)
+
+
+def test_gstreamer(stack: Stack, client: Client, channel: str, tmp_path: Path) -> None:
+    file, url = tmp_path / "sent.mp4", f"{stack.base}{channel}"
+    sinks = (
+        *("sent.", "!", "queue", "!", "filesink", "sync=false", f"location={file}"),
+        *(
+            "sent.",
+            "!",
+            "queue",
+            "!",
+            "curlhttpsink",
+            "sync=false",
+            f"location={url}/Streams(main)",
+        ),
+    )
+    pushed = subprocess.run(
+        [*GSTREAMER, *sinks], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert pushed.returncode == 0, pushed.stderr
+    # Whether it says that this is the end, or just goes, it has not decided.
+    eventually(lambda: delivering(client, channel) in (["ended"], ["closed"]), "its end")
+    assert gaps(client, channel) == [0, 0]
+    assert client.request(f"/api{channel}/stop", method="POST").status == 200
+    sent = decode(str(file), "0:v:0", "0:a:0")
+    assert len(sent[0]) == 150
+    for name in (".m3u8?hls_fmp4=false", ".m3u8?hls_fmp4", ".mpd"):
+        served = decode(f"{url}/{name}", "0:v:0", "0:a:0")
+        assert [dropped(*pair) for pair in zip(sent, served, strict=True)] == [(0, 0)] * 2
 
 
 @pytest.mark.parametrize(

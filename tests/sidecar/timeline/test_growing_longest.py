@@ -24,6 +24,7 @@ def grid(longest: Fraction | int, *eras: int, nominal: Fraction = TWO) -> Grid:
         until=20,
         edge=20,
         end=20,
+        rest=False,
         chunked=False,
         eras=tuple(EraBegin(number=at, sequence=one) for at, one in enumerate(eras, 1)),
     )
