@@ -65,7 +65,7 @@ def barcode_video(seconds: float, *, width: int = WIDTH, height: int = HEIGHT) -
     strip = (
         f"nullsrc=s={WIDTH // BARCODE.bit_width}x2:r={FRAME_RATE}:d={seconds},format=yuv444p,"
         "geq=lum='16+219*mod(floor(N/pow(2,X)),2)':cb=128:cr=128,"
-        f"scale={WIDTH}:{BARCODE.height}:flags=neighbor,format=yuv420p"
+        f"scale={WIDTH}:{BARCODE.height}:flags=neighbor,setsar=1,format=yuv420p"
     )
     picture = (
         f"testsrc2=s={WIDTH}x{HEIGHT - BARCODE.height}:r={FRAME_RATE}:d={seconds},format=yuv420p"

@@ -3,6 +3,7 @@ see; and what differs."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import time
@@ -377,7 +378,14 @@ async def test_storage_that_is_down(origin: Origin, clock: list[int]) -> None:
     clock[0] += 1000 * SECOND
     assert (await origin.plan(*asked)).status == 502
     origin.storage.up()
-    assert await origin.body(*asked) == before
+    # The first file that failed was the answer: looks at the others, which began while it was
+    # down, may go on, and are shared by those who ask meanwhile.
+    for _ in range(100):
+        plan = await origin.plan(*asked)
+        if plan.status != 502:
+            break
+        await asyncio.sleep(0.02)
+    assert (plan.status, body(plan)) == (200, before)
 
 
 async def test_nobody_waits_for_ever(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
